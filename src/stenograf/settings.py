@@ -1,0 +1,132 @@
+"""Every environment variable of the house, typed, read once by an entry point.
+
+The seed's six names (`LOCAL_LLM_MODEL TORCH_DTYPE DEVICE LLM_ENDPOINT BACKEND_ENDPOINT HF_HOME`)
+keep their meaning. Each field's description is what `env.example` says about it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 1024**3
+
+DEFAULT_MODEL = "mitchelldehaven/whisper-medium-ru"
+
+
+def _service_root(url: object) -> object:
+    """Accept the seed's full routes as endpoints: only the root of the service is kept."""
+    if not isinstance(url, str):
+        return url
+    for route in ("/inference", "/get_answer"):
+        url = url.rstrip("/").removesuffix(route)
+    return url.rstrip("/")
+
+
+Endpoint = Annotated[str, BeforeValidator(_service_root), Field(pattern=r"^https?://[^\s/]+")]
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    data_dir: Path = Field(
+        Path("data"), description="uploads, database, model caches live under this folder"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log line that is printed"
+    )
+
+
+class LlmSettings(_Settings):
+    """The model service."""
+
+    llm_host: str = Field("127.0.0.1", description="address the model service listens on")
+    llm_port: int = Field(4321, ge=0, le=65535, description="port of the model service")
+    local_llm_model: str = Field(
+        DEFAULT_MODEL,
+        description="hub id, folder (Hugging Face or CTranslate2 layout) or data/models/… path",
+    )
+    torch_dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="weights in memory: auto is float32 on CPU, float16 on GPU"
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
+    )
+    hf_home: Path | None = Field(
+        None, description="Hugging Face cache; default data/hugging_face_cache"
+    )
+    llm_threads: int = Field(0, ge=0, description="CPU threads of the model; 0: every core")
+    llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
+    llm_max_upload_bytes: int = Field(
+        200 * 1024**2, ge=1024, description="largest body of a direct request to the model service"
+    )
+
+
+class BackendSettings(_Settings):
+    """The backend service."""
+
+    backend_host: str = Field("127.0.0.1", description="address the backend listens on")
+    backend_port: int = Field(8009, ge=0, le=65535, description="port of the backend")
+    llm_endpoint: Endpoint = Field(
+        "http://127.0.0.1:4321", description="root of the model service, or any OpenAI-like server"
+    )
+    llm_api_key: str = Field("", description="bearer token for that server, if it wants one")
+    llm_model: str = Field("", description="model name to ask it for; empty: its own")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL; empty: SQLite file data/stenograf.db"
+    )
+    max_upload_bytes: int = Field(
+        20 * GIB, ge=1, description="largest recording, bytes; free disk bounds it too"
+    )
+    min_free_bytes: int = Field(
+        1 * GIB, ge=0, description="disk space that uploads never touch, bytes"
+    )
+    upload_ttl_s: int = Field(
+        24 * 3600, ge=60, description="an unfinished or unused upload is removed after this"
+    )
+    workers: int = Field(1, ge=1, le=64, description="jobs recognized at the same time")
+    windows_in_flight: int = Field(
+        2, ge=1, le=64, description="windows of one job at the model at the same time"
+    )
+    max_queued_jobs: int = Field(200, ge=1, description="jobs that may wait; then 429")
+    lease_s: float = Field(30.0, gt=0, description="a worker silent for so long loses its job")
+    window_timeout_s: float = Field(
+        600.0, gt=0, description="longest time the model may take for one window"
+    )
+    retry_scale: float = Field(
+        1.0, ge=0, description="multiplies every retry delay; tests make it small"
+    )
+    decode_timeout_s: float = Field(
+        3600.0, gt=0, description="longest time decoding a file may take"
+    )
+    max_duration_s: float = Field(
+        24 * 3600.0, gt=0, description="longest recording that is accepted, seconds"
+    )
+    decode_memory_bytes: int = Field(
+        1 * GIB, ge=128 * 1024**2, description="memory the decoding process may take"
+    )
+    request_timeout_s: float = Field(
+        60.0, gt=0, description="a client that sends nothing for so long is hung up on"
+    )
+    cors_origins: str = Field(
+        "http://localhost:8010,http://127.0.0.1:8010",
+        description="pages that may upload straight from the browser, comma separated",
+    )
+
+
+class FrontendSettings(_Settings):
+    """The page."""
+
+    frontend_host: str = Field("127.0.0.1", description="address the page listens on")
+    frontend_port: int = Field(8010, ge=0, le=65535, description="port of the page")
+    backend_endpoint: Endpoint = Field(
+        "http://127.0.0.1:8009", description="root of the backend, as the page's server sees it"
+    )
+    backend_public_url: str = Field(
+        "",
+        description="root of the backend as the browser sees it; empty: the page's own host "
+        "name with the backend's port",
+    )
