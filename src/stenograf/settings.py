@@ -5,6 +5,7 @@ keep their meaning. Each field's description is what `env.example` says about it
 """
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -130,3 +131,43 @@ class FrontendSettings(_Settings):
         description="root of the backend as the browser sees it; empty: the page's own host "
         "name with the backend's port",
     )
+
+
+SEED_NAMES = (
+    "LOCAL_LLM_MODEL",
+    "TORCH_DTYPE",
+    "DEVICE",
+    "LLM_ENDPOINT",
+    "BACKEND_ENDPOINT",
+    "HF_HOME",
+)
+
+_SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
+    ("model service (llm, 4321)", LlmSettings),
+    ("backend (8009)", BackendSettings),
+    ("page (frontend, 8010)", FrontendSettings),
+)
+
+
+def env_example() -> str:
+    """The text of `env.example`: every setting with its help and its default."""
+    lines = [
+        "# Copy to .env (`make update_env_file`) and change what you need; every line is optional.",
+        "# A line that is commented out shows the default.",
+    ]
+    described: set[str] = set()
+    for title, settings in _SECTIONS:
+        lines += ["", f"# --- {title} ---"]
+        for name, field in settings.model_fields.items():
+            if name in described:
+                continue
+            described.add(name)
+            lines += [f"# {line}" for line in wrap(field.description or "", 96)]
+            default = "" if field.default is None else field.default
+            mark = "" if name.upper() in SEED_NAMES and default else "# "
+            lines.append(f"{mark}{name.upper()}={default}")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(env_example(), end="")  # noqa: T201 - `python -m stenograf.settings > env.example`

@@ -232,10 +232,11 @@ def error_json(error: StenografError, request_id: str | None = None) -> dict[str
     return {"error": error.body(request_id).model_dump(exclude_none=True)}
 
 
-def _tree(root: type[StenografError]) -> list[type[StenografError]]:
-    return [root, *(c for child in root.__subclasses__() for c in _tree(child))]
+def all_errors(root: type[StenografError] = StenografError) -> list[type[StenografError]]:
+    """The tree, depth first."""
+    return [root, *(c for child in root.__subclasses__() for c in all_errors(child))]
 
 
 def by_code(code: str) -> type[StenografError]:
     """The class that carries `code`; StenografError itself for a code nobody carries."""
-    return next((cls for cls in _tree(StenografError) if cls.code == code), StenografError)
+    return next((cls for cls in all_errors() if cls.code == code), StenografError)
