@@ -12,7 +12,7 @@ DEMO_MODEL := data/models/whisper-demo-ru
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || \
 	$(PYTHON) -c "import urllib.request as u; u.urlopen('https://download.pytorch.org/whl/cpu/torch/', timeout=5); print('https://download.pytorch.org/whl/cpu')" 2>/dev/null)
 
-.PHONY: help setup demo start test test_slow check bench
+.PHONY: help setup demo start update_env_file test test_slow check bench evaluate_model
 
 help: ## this list
 	@grep -hE '^[a-zA-Z_]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -29,6 +29,16 @@ $(VENV)/.ready: req_backend.txt req_frontend.txt req_llm.txt req_dev.txt pyproje
 		|| $(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+demo: setup ## transcribe two shipped recordings end to end with the embedded demo model
+	$(PY) -m stenograf.demo
+
+start: setup ## the three services on this machine, page at http://localhost:8010 (Ctrl-C stops)
+	PYTHON=$(PY) runners/start.sh
+
+update_env_file: ## make .env from env.example; an existing .env is never touched
+	@if [ -e .env ]; then echo ".env is already there, left as it is"; \
+	else cp env.example .env && echo ".env made from env.example"; fi
+
 test: setup ## every quick test, with real services on free ports
 	$(PY) -m pytest -q -m "not slow"
 
@@ -40,3 +50,9 @@ check: setup ## format, lint, types, direction of imports
 	$(VENV)/bin/ruff check src tests bench
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+bench: setup ## every benchmark in its short form; each one: python -m bench.NAME --help
+	@for name in seed dsp memory; do echo "== bench.$$name"; $(PY) -m bench.$$name || exit 1; done
+
+evaluate_model: setup ## word error rates and times of the embedded model
+	$(PY) -m training.evaluate
