@@ -60,7 +60,22 @@ class LlmSettings(_Settings):
         None, description="Hugging Face cache; default data/hugging_face_cache"
     )
     llm_threads: int = Field(0, ge=0, description="CPU threads of the model; 0: every core")
+    engine: Literal["transformers", "fake"] = Field(
+        "transformers",
+        description="recognizer: transformers; fake invents words from the sound's level, for "
+        "tests of the other services only",
+    )
+    fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
+    llm_max_batch: int = Field(
+        1, ge=1, le=64, description="windows with equal options that share a forward pass"
+    )
+    llm_max_wait_ms: int = Field(
+        20, ge=0, le=5_000, description="a batch that is not full waits so long for company"
+    )
+    llm_max_audio_s: float = Field(
+        3600.0, gt=0, description="longest sound of a direct request to the model service"
+    )
     llm_max_upload_bytes: int = Field(
         200 * 1024**2, ge=1024, description="largest body of a direct request to the model service"
     )
