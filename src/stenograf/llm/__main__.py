@@ -1,0 +1,5 @@
+"""`python -m stenograf.llm`."""
+
+from stenograf.llm.app import main
+
+main()

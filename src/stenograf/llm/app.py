@@ -1,0 +1,75 @@
+"""The model service: `create_app(settings)`, and `python -m stenograf.llm` to run it."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+import stenograf
+from stenograf.llm.api import ModelApi
+from stenograf.llm.engines.factory import EngineSettings, engine_factory
+from stenograf.llm.http import BodyLimit, RequestId, install_errors
+from stenograf.llm.models import EngineFactory, ModelHost
+from stenograf.settings import LlmSettings
+
+
+def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) -> FastAPI:
+    """Build the service; the model begins to load when the app starts.
+
+    `load_engine` replaces the engine that the settings name.
+    """
+    host = ModelHost(
+        load_engine or engine_factory(_engine_settings(settings)),
+        queue_size=settings.llm_queue_size,
+        max_batch=settings.llm_max_batch,
+        max_wait_s=settings.llm_max_wait_ms / 1000,
+    )
+    api = ModelApi(
+        host,
+        name=settings.local_llm_model,
+        max_upload_bytes=settings.llm_max_upload_bytes,
+        max_audio_s=settings.llm_max_audio_s,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        host.start()
+        yield
+        host.close()
+
+    app = FastAPI(title="stenograf model service", version=stenograf.__version__, lifespan=lifespan)
+    app.include_router(api.router())
+    app.add_middleware(BodyLimit, limit_bytes=settings.llm_max_upload_bytes)
+    app.add_middleware(RequestId)
+    install_errors(app)
+    return app
+
+
+def _engine_settings(settings: LlmSettings) -> EngineSettings:
+    return EngineSettings(
+        engine=settings.engine,
+        model=settings.local_llm_model,
+        dtype=settings.torch_dtype,
+        device=settings.device,
+        threads=settings.llm_threads,
+        data_dir=settings.data_dir,
+        hf_home=settings.hf_home or settings.data_dir / "hugging_face_cache",
+        fake_delay_s=settings.fake_delay_s,
+    )
+
+
+def main() -> None:
+    """Read the settings once and serve until a signal comes."""
+    settings = LlmSettings()
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    uvicorn.run(
+        create_app(settings),
+        host=settings.llm_host,
+        port=settings.llm_port,
+        log_level=settings.log_level,
+        timeout_graceful_shutdown=5,
+    )

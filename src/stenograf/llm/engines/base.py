@@ -1,0 +1,118 @@
+"""The seam between waiting and tensors: what a recognizer is given and what it answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stenograf.contract.errors import BadOptions, BadRequest
+from stenograf.contract.options import DecodeOptions, GuardOptions
+from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE, Waveform
+from stenograf.contract.transcript import Segment, Warning
+
+SILENCE_PEAK = 2.5 / 32768  # two steps of 16-bit sound, -82 dBFS: dither, never speech
+
+Stop = Callable[[], bool]
+"""Asked between steps of the computation; True means nobody waits for the answer any more."""
+
+
+def never() -> bool:
+    """The Stop of a caller that always waits."""
+    return False
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What decides the text of a window; windows with equal options may share a batch."""
+
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    guard: GuardOptions = field(default_factory=GuardOptions)
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """What was recognized in one window; times are samples from the window's first."""
+
+    language: str
+    segments: tuple[Segment, ...] = ()
+    language_probability: float | None = None
+    no_speech_prob: float | None = None
+    warnings: tuple[Warning, ...] = ()
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a loaded engine can do, and what it is."""
+
+    model: str
+    languages: tuple[str, ...]
+    tasks: tuple[str, ...] = ("transcribe",)
+    max_window_samples: int = MAX_WINDOW_SAMPLES
+    embedded: bool = False
+    dtype: str = "float32"
+    device: str = "cpu"
+
+    @property
+    def default_language(self) -> str:
+        """Russian where the model knows it, else whatever it hears."""
+        return "ru" if "ru" in self.languages else "auto"
+
+    def check(self, options: DecodeOptions) -> None:
+        """Raise BadOptions for a language or task that this model does not have."""
+        if options.language not in ("auto", *self.languages):
+            known = ", ".join(self.languages[:8]) + (" …" if len(self.languages) > 8 else "")
+            raise BadOptions(
+                f"The model {self.model} does not know the language {options.language!r}.",
+                hint=f"It knows: {known}. Or send auto.",
+                param="language",
+            )
+        if options.task not in self.tasks:
+            raise BadOptions(
+                f"The model {self.model} cannot {options.task}.",
+                hint=f"It can: {', '.join(self.tasks)}.",
+                param="task",
+            )
+
+    def check_window(self, window: Waveform) -> None:
+        """Raise BadRequest for a waveform, shape (n_samples,), longer than one forward pass."""
+        if window.shape[0] > self.max_window_samples:
+            raise BadRequest(
+                f"A window has {window.shape[0] / SAMPLE_RATE:.1f} s; "
+                f"the model takes {self.max_window_samples / SAMPLE_RATE:g} s at once.",
+                param="file",
+            )
+
+
+class Engine(Protocol):
+    """A recognizer. Called from one thread only, that of the batcher."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it is and can do."""
+        ...
+
+    def transcribe(
+        self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
+    ) -> list[WindowResult]:
+        """Recognize windows, float32 (n_samples,) at 16 kHz, in one batch; one result each.
+
+        Raises Cancelled soon after `stop()` turns true, BadOptions or BadRequest for what
+        `capabilities` excludes, OutOfResources when memory runs out.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give memory and devices back."""
+        ...
+
+
+def is_silent(window: Waveform) -> bool:
+    """Whether a window, shape (n_samples,), holds nothing above 16-bit dither."""
+    return window.size == 0 or float(abs(window).max()) <= SILENCE_PEAK
+
+
+def silent_result(language: str, n_samples: int) -> WindowResult:
+    """The answer for a window of `n_samples` without sound: no text, and the reason."""
+    warning = Warning(
+        code="silence", message="The window holds no sound.", start=0, end=max(0, n_samples)
+    )
+    return WindowResult(language=language, no_speech_prob=1.0, warnings=(warning,))

@@ -1,0 +1,102 @@
+"""A recognizer without weights for tests of the other services: words follow the sound's level.
+
+It never runs unless it is asked for by name (`ENGINE=fake`).
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from stenograf.contract.errors import Cancelled
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.contract.transcript import Segment, Word
+from stenograf.llm.engines.base import (
+    Capabilities,
+    EngineOptions,
+    Stop,
+    WindowResult,
+    is_silent,
+    never,
+    silent_result,
+)
+
+BLOCK = SAMPLE_RATE // 2  # one word for every half second of sound
+QUIET_DB = -60.0
+_BLOCKS_PER_SEGMENT = 8
+_WORDS = ("ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять")
+
+
+class FakeEngine:
+    """Says one numeral per half second above -60 dBFS: the last digit of its level in -dB.
+
+    The same sound gives the same text; silence gives none; a pause ends a segment. `delay_s` is
+    the time every batch takes.
+    """
+
+    def __init__(self, delay_s: float = 0.0, model: str = "fake") -> None:
+        self.capabilities = Capabilities(
+            model=model, languages=("ru", "en"), tasks=("transcribe", "translate"), dtype="none"
+        )
+        self._delay_s = delay_s
+
+    def transcribe(
+        self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
+    ) -> list[WindowResult]:
+        """See `Engine.transcribe`."""
+        self.capabilities.check(options.decode)
+        for window in windows:
+            self.capabilities.check_window(window)
+        self._wait(stop)
+        return [_recognize(window, options) for window in windows]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _wait(self, stop: Stop) -> None:
+        deadline = time.monotonic() + self._delay_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            if stop():
+                raise Cancelled("Nobody waits for this window any more.")
+            time.sleep(min(left_s, 0.02))
+
+
+def _recognize(window: Waveform, options: EngineOptions) -> WindowResult:
+    auto = options.decode.language == "auto"
+    language = "ru" if auto else options.decode.language
+    if is_silent(window):
+        return silent_result(language, window.shape[0])
+    segments: list[Segment] = []
+    words: list[Word] = []
+    for start in range(0, window.shape[0], BLOCK):
+        block = window[start : start + BLOCK]
+        level_db = 20 * math.log10(max(float(np.sqrt(np.mean(np.square(block)))), 1e-9))
+        if level_db > QUIET_DB:
+            text = " " + _WORDS[round(-level_db) % 10]
+            words.append(Word(start=start, end=start + block.shape[0], text=text, probability=0.9))
+        if words and (level_db <= QUIET_DB or len(words) == _BLOCKS_PER_SEGMENT):
+            segments.append(_segment(words, options))
+            words = []
+    if words:
+        segments.append(_segment(words, options))
+    return WindowResult(
+        language=language,
+        segments=tuple(segments),
+        language_probability=1.0 if auto else None,
+        no_speech_prob=0.0 if segments else 1.0,
+    )
+
+
+def _segment(words: Sequence[Word], options: EngineOptions) -> Segment:
+    return Segment(
+        start=words[0].start,
+        end=words[-1].end,
+        text="".join(word.text for word in words),
+        words=tuple(words) if options.decode.word_timestamps else (),
+        tokens=tuple(_WORDS.index(word.text.strip()) for word in words),
+        avg_logprob=-0.1,
+        no_speech_prob=0.0,
+        compression_ratio=1.0,
+        temperature=options.decode.temperature,
+    )
