@@ -27,12 +27,12 @@ def repair(before: Segment, after: Segment, cut: int) -> tuple[Segment | None, S
     left, right = before.text.split(), after.text.split()
     if not _countable(before, left) or not _countable(after, right):
         return before, after
-    joined = None if _both_sure(before, after) else _joined(left[-1], right[0])
-    if joined is None:
+    word = None if _both_sure(before, after) else _joined(left[-1], right[0])
+    if word is None:
         return _reopened(before, after), after
-    if joined is right[0]:
-        return _without_last(before), after
-    return _with_last(before, joined, after), _without_first(after)
+    if bare(word) == bare(right[0]):
+        return _without_last(before), _with_first(after, word)
+    return _with_last(before, word, after), _without_first(after)
 
 
 def _countable(segment: Segment, pieces: list[str]) -> bool:
@@ -53,10 +53,8 @@ def _joined(last: str, first: str) -> str | None:
         return None
     if last[-1] in _HYPHENS and first[0].islower():
         return last.rstrip(_HYPHENS) + first
-    if left == right and len(left) >= _MIN_FRAGMENT:
-        return first
     if len(left) >= _MIN_FRAGMENT and right.startswith(left):
-        return first
+        return first[0].lower() + first[1:] if last[0].islower() else first
     if len(right) >= _MIN_FRAGMENT and left.endswith(right):
         return last
     return None
@@ -84,6 +82,14 @@ def _without_first(segment: Segment) -> Segment | None:
     text = " ".join(segment.text.split()[1:])
     words = segment.words[1:]
     return _changed(segment, text, words, start=words[0].start if words else segment.start)
+
+
+def _with_first(segment: Segment, word: str) -> Segment:
+    text = " ".join([word, *segment.text.split()[1:]])
+    words = segment.words
+    if words:
+        words = (words[0].model_copy(update={"text": f" {word}"}), *words[1:])
+    return segment.model_copy(update={"text": text, "words": words})
 
 
 def _with_last(segment: Segment, word: str, after: Segment) -> Segment | None:
