@@ -1,4 +1,4 @@
-"""The house: the real services as real processes on free ports, for tests that use the front door."""
+"""The house: the real services as processes on free ports, for tests at the front door."""
 
 import os
 import signal
