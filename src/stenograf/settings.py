@@ -124,6 +124,9 @@ class BackendSettings(_Settings):
     decode_memory_bytes: int = Field(
         1 * GIB, ge=128 * 1024**2, description="memory the decoding process may take"
     )
+    max_get_answer_bytes: int = Field(
+        128 * 1024**2, ge=1024, description="largest JSON body of the seed's /get_answer/ route"
+    )
     request_timeout_s: float = Field(
         60.0, gt=0, description="a client that sends nothing for so long is hung up on"
     )
