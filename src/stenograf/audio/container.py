@@ -1,0 +1,147 @@
+"""Opening an untrusted file with FFmpeg, and the frames of its sound in order.
+
+FFmpeg reads far more than recordings: playlists, session descriptions and image lists make it open
+other files and connections. Only demuxers that are listed here may touch the file, only sound
+decoders are ever opened, no protocol is allowed, and every attempt to open anything else fails. The
+file's name is never looked at: equal bytes give equal results.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+import av.error
+
+DEMUXERS = (
+    "3gp", "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf",
+    "dts", "eac3", "flac", "flv", "gsm", "iff", "latm", "loas", "m4a", "matroska", "mj2", "mlp",
+    "mov", "mp3", "mp4", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nistsphere", "nut", "oga", "ogg",
+    "oma", "rm", "sds", "shn", "sox", "tak", "truehd", "tta", "voc", "w64", "wav", "webm", "wv",
+    "xwma",
+)  # fmt: skip
+_READ_BYTES = 256 * 1024
+
+
+class NotReadable(Exception):
+    """The file cannot be read as sound; `code` and the sentences are those of the user's error."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+@dataclass
+class Recording:
+    """An opened file and what went wrong while reading it so far."""
+
+    container: av.container.InputContainer
+    stream: av.audio.stream.AudioStream
+    damaged_packets: int = 0
+    broken_off: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def duration_s(self) -> float | None:
+        """What the header claims; it may lie."""
+        claimed = self.container.duration
+        return None if claimed is None or claimed < 0 else claimed / av.time_base
+
+    @property
+    def origin_s(self) -> float | None:
+        """Where the other sound and pictures start on the file's clock, None without any."""
+        starts = [
+            float(other.start_time * other.time_base)
+            for other in (*self.container.streams.video, *self.container.streams.audio)
+            if other.index != self.stream.index
+            and other.start_time is not None
+            and not other.disposition & av.stream.Disposition.attached_pic
+        ]
+        return min(starts, default=None)
+
+    def frames(self) -> Iterator[av.AudioFrame]:
+        """Decoded frames; packets that cannot be decoded are counted and left out."""
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, EOFError) as error:
+                _raise_if_out_of_memory(error)
+                self.broken_off = True
+                return
+            if packet is None:
+                return
+            yield from self._decoded(packet)
+
+    def _decoded(self, packet: av.Packet) -> Iterator[av.AudioFrame]:
+        try:
+            yield from packet.decode()
+        except (av.error.FFmpegError, EOFError) as error:
+            _raise_if_out_of_memory(error)
+            self.damaged_packets += 1
+
+
+def open_recording(source: io.RawIOBase) -> Recording:
+    """Open a file's first sound track.
+
+    Raises NotReadable where there is no container we read, no sound track or no decoder for it.
+    """
+    try:
+        container = av.open(
+            source,
+            mode="r",
+            buffer_size=_READ_BYTES,
+            io_open=_refuse,
+            container_options={
+                "format_whitelist": ",".join(DEMUXERS),
+                "codec_whitelist": ",".join(_sound_decoders()),
+                "protocol_whitelist": "none",
+            },
+        )
+    except (av.error.FFmpegError, ValueError, EOFError, OSError) as error:
+        _raise_if_out_of_memory(error)
+        raise NotReadable(
+            "unsupported_format",
+            "This is not a sound or video file that can be read.",
+            "Use a usual format such as WAV, MP3, M4A, OGG, FLAC or MP4.",
+        ) from error
+    return _first_sound(container)
+
+
+def _first_sound(container: av.container.InputContainer) -> Recording:
+    tracks = container.streams.audio
+    if not tracks:
+        raise NotReadable("undecodable_audio", "The file has no sound track.")
+    stream = next((track for track in tracks if track.codec_context is not None), None)
+    if stream is None:
+        raise NotReadable(
+            "unsupported_format",
+            "The sound in this file is encoded in a way that cannot be read.",
+            "Convert it, for example to MP3 or FLAC, and try again.",
+        )
+    stream.codec_context.thread_count = 1
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = av.stream.Discard.all
+    return Recording(container, stream)
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> io.RawIOBase:  # noqa: ARG001
+    raise PermissionError("a recording may not open anything else")
+
+
+def _sound_decoders() -> list[str]:
+    decoders = []
+    for name in sorted(av.codecs_available):
+        try:
+            codec = av.Codec(name, "r")
+        except ValueError:  # an encoder only
+            continue
+        if codec.type == "audio":
+            decoders.append(codec.name)
+    return decoders
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    if isinstance(error, MemoryError):
+        raise error

@@ -1,0 +1,199 @@
+"""The decoding process: `python -m stenograf.audio.decode_child '{…}'`, started by `decode`.
+
+It gets an open source, an open spool and its limits as JSON, takes away its own right to open
+anything more, and answers in lines of JSON on standard output: progress, then one result or one
+error. Whatever a file does to FFmpeg happens here and ends with this process.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from traceback import format_exc
+from typing import Any
+
+# PyAV and numpy load the last three when first needed; by then no file can be opened any more.
+import av.logging
+import av.subtitles.codeccontext
+import av.subtitles.stream
+import numpy.fft  # noqa: F401
+
+from stenograf.audio.container import NotReadable, Recording, open_recording
+from stenograf.audio.envelope import EnvelopeMeter
+from stenograf.audio.meter import Meter
+from stenograf.audio.mix import Mixer
+from stenograf.audio.spool import SAMPLE_BYTES, SpoolWriter
+from stenograf.audio.task import ChildTask
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+
+_PR_SET_PDEATHSIG = 1
+_PROGRESS_EVERY_S = 0.2
+_LOOK_AT_DISK_EVERY_SAMPLES = 600 * SAMPLE_RATE
+
+
+def main(argument: str) -> int:
+    """Decode as the task in `argument` says; the answer's last line holds the outcome."""
+    task = ChildTask(**json.loads(argument))
+    _die_with_parent(task.parent_pid)
+    av.logging.set_libav_level(av.logging.PANIC)
+    try:
+        _limit_resources(task)
+        _say({"result": _decode(task)})
+    except NotReadable as error:
+        _say_error(error.code, error.message, error.hint)
+    except MemoryError:
+        _say_error(
+            "decode_limit_exceeded",
+            "Decoding this file takes more memory than is allowed.",
+            "Convert it to WAV, MP3 or FLAC and try again.",
+        )
+    except OSError as error:
+        _say_error(*_disk_error(error))
+    except Exception:
+        # Hostile bytes reach many corners of PyAV; whatever this is, the file is the reason.
+        _say_error("undecodable_audio", "The file cannot be decoded.", detail=format_exc())
+    return 0
+
+
+def _decode(task: ChildTask) -> dict[str, Any]:
+    with open(task.source_fd, "rb", buffering=0) as source:
+        recording = open_recording(source)
+        mixer = Mixer(recording)
+        meter, envelope = Meter(), EnvelopeMeter()
+        spool = _BoundedSpool(task)
+        progress = _Progress(recording)
+        for block in mixer.blocks():
+            spool.append(block)
+            meter.add(block)
+            envelope.add(block)
+            progress.at(spool.n_samples)
+        if not spool.n_samples:
+            raise NotReadable("undecodable_audio", "The file holds no sound that can be decoded.")
+        drawn = envelope.envelope
+        return {
+            "n_samples": spool.n_samples,
+            "measurement": meter.measurement._asdict(),
+            "overview": {
+                "bucket_samples": drawn.bucket_samples,
+                "minimum": _rounded(drawn.minimum),
+                "maximum": _rounded(drawn.maximum),
+            },
+            "source": _source(recording),
+            "findings": _findings(recording, mixer),
+        }
+
+
+def _source(recording: Recording) -> dict[str, Any]:
+    context = recording.stream.codec_context
+    return {
+        "container": recording.container.format.name,
+        "codec": context.name,
+        "sample_rate": context.sample_rate,
+        "channels": context.channels,
+        "sound_tracks": len(recording.container.streams.audio),
+        "duration_s": recording.duration_s,
+    }
+
+
+def _findings(recording: Recording, mixer: Mixer) -> dict[str, float]:
+    return {
+        "damaged_packets": recording.damaged_packets,
+        "broken_off": int(recording.broken_off),
+        "bad_values": mixer.bad_values,
+        "shape_changes": max(0, mixer.shape_changes),
+        "filled_s": mixer.timeline.filled_s,
+        "jumps": mixer.timeline.jumps,
+    }
+
+
+def _rounded(values: Waveform) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+class _BoundedSpool(SpoolWriter):
+    """A spool that ends where the recording becomes too long or the disk too full."""
+
+    def __init__(self, task: ChildTask) -> None:
+        super().__init__(task.spool_fd)
+        self._task = task
+        self._looked_at = -_LOOK_AT_DISK_EVERY_SAMPLES
+
+    def append(self, block: Waveform) -> None:
+        total = self.n_samples + len(block)
+        if total > self._task.max_duration_s * SAMPLE_RATE:
+            raise NotReadable(
+                "decode_limit_exceeded",
+                f"The recording is longer than {self._task.max_duration_s / 3600:.3g} hours.",
+                "Cut it into shorter recordings.",
+            )
+        if total * SAMPLE_BYTES > self._task.max_spool_bytes:
+            raise OSError(errno.EFBIG, "the spool is full")
+        if total - self._looked_at > _LOOK_AT_DISK_EVERY_SAMPLES:
+            self._looked_at = total
+            disk = os.fstatvfs(self._task.spool_fd)
+            if disk.f_bavail * disk.f_frsize < self._task.min_free_bytes:
+                raise OSError(errno.ENOSPC, "the disk is nearly full")
+        super().append(block)
+
+
+class _Progress:
+    def __init__(self, recording: Recording) -> None:
+        claimed_s = recording.duration_s
+        self._total = None if claimed_s is None else round(claimed_s * SAMPLE_RATE)
+        self._said_at = time.monotonic()
+
+    def at(self, n_samples: int) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= _PROGRESS_EVERY_S:
+            self._said_at = now
+            _say({"progress": [n_samples, self._total]})
+
+
+def _disk_error(error: OSError) -> tuple[str, str, str | None]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "out_of_resources", "The server's disk is full.", "Free some space on the server."
+    if error.errno == errno.EFBIG:
+        return (
+            "decode_limit_exceeded",
+            "The decoded recording takes more disk space than is allowed.",
+            "Cut it into shorter recordings.",
+        )
+    return "undecodable_audio", f"The file cannot be read: {error.strerror or error}.", None
+
+
+def _limit_resources(task: ChildTask) -> None:
+    cpu_s = int(task.timeout_s) + 5
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (task.max_spool_bytes, task.max_spool_bytes))
+    resource.setrlimit(resource.RLIMIT_DATA, (task.memory_bytes, task.memory_bytes))
+    # With no free descriptor left, no file and no connection can be opened from here on.
+    highest = max(task.source_fd, task.spool_fd, 2) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere a closed pipe ends it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _say_error(
+    code: str, message: str, hint: str | None = None, detail: str | None = None
+) -> None:
+    _say({"error": {"code": code, "message": message, "hint": hint, "detail": detail}})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,17 @@
+"""What the decoding process is asked to do."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ChildTask:
+    """One file to decode; the descriptors are inherited, the rest are bounds."""
+
+    parent_pid: int
+    source_fd: int
+    spool_fd: int
+    timeout_s: float
+    max_duration_s: float
+    max_spool_bytes: int
+    memory_bytes: int
+    min_free_bytes: int
