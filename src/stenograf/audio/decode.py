@@ -22,10 +22,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import stenograf
+from stenograf.audio.findings import warnings
 from stenograf.audio.loudness import level
 from stenograf.audio.meter import Measurement
 from stenograf.audio.spool import SAMPLE_BYTES
-from stenograf.audio.findings import warnings
 from stenograf.audio.task import ChildTask
 from stenograf.contract.errors import (
     Cancelled,
@@ -105,8 +105,8 @@ def decode(
     """Decode `source` into `spool`, which appears under its name only when it is complete.
 
     Sample 0 of the spool is time 0 of the file as players show it: encoder delay is cut off, a
-    sound track that starts late has silence in front. Mono is the mean of the channels. The callers'
-    functions run in the calling thread, about ten times a second.
+    sound track that starts late has silence in front. Mono is the mean of the channels.
+    `on_progress` and `should_stop` run in the calling thread, some times a second.
 
     Raises UnsupportedFormat or UndecodableAudio for what is not a readable recording,
     DecodeLimitExceeded where it costs more than `limits`, Cancelled when `should_stop` says so,

@@ -61,7 +61,7 @@ def main(argument: str) -> int:
 
 
 def _decode(task: ChildTask) -> dict[str, Any]:
-    with open(task.source_fd, "rb", buffering=0) as source:
+    with os.fdopen(task.source_fd, "rb", buffering=0) as source:
         recording = open_recording(source)
         mixer = Mixer(recording)
         meter, envelope = Meter(), EnvelopeMeter()
@@ -178,7 +178,9 @@ def _limit_resources(task: ChildTask) -> None:
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere a closed pipe ends it
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # Linux only; elsewhere a closed pipe ends it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
@@ -189,9 +191,7 @@ def _say(line: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _say_error(
-    code: str, message: str, hint: str | None = None, detail: str | None = None
-) -> None:
+def _say_error(code: str, message: str, hint: str | None = None, detail: str | None = None) -> None:
     _say({"error": {"code": code, "message": message, "hint": hint, "detail": detail}})
 
 

@@ -12,7 +12,7 @@ what is cut off its end lies below 1e-12.
 
 import math
 from array import array
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Meter:
     def __init__(self) -> None:
         self._response = np.fft.fft(_k_weighting(), _FFT_SAMPLES).astype(np.complex64)
         self._oversampler = _oversampling_matrix()
-        self._spectrum = np.empty(_FFT_SAMPLES, np.complex64)
+        self._spectrum: NDArray[Any] = np.empty(_FFT_SAMPLES, np.complex64)
         self._frame = np.zeros(_FRAME_SAMPLES, np.float32)
         self._filled = 0
         self._n_samples = 0

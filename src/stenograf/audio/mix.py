@@ -139,4 +139,5 @@ def _mean(shape: _Shape, frames: list[NDArray[Any]]) -> Waveform:
         if shape.dtype == np.uint8:
             total -= scale * shape.channels  # unsigned: silence is in the middle
         total *= 1.0 / (scale * shape.channels)
-        return total.astype(np.float32, copy=False)
+        mono: Waveform = total.astype(np.float32, copy=False)
+        return mono

@@ -59,7 +59,7 @@ class Spool:
         if end <= start:
             return np.zeros(0, np.float32)
         waveform = np.empty(end - start, _DTYPE)
-        view = memoryview(waveform).cast("B")
+        view = waveform.view(np.uint8).data
         done = 0
         while done < len(view):
             got = os.preadv(self._fd, [view[done:]], start * SAMPLE_BYTES + done)
@@ -83,7 +83,7 @@ class SpoolWriter:
 
     def append(self, block: Waveform) -> None:
         """Write a block, shape (n_samples,); OSError where the disk or a limit says no."""
-        view = memoryview(np.ascontiguousarray(block, _DTYPE)).cast("B")
+        view = memoryview(block.astype(_DTYPE, copy=False).tobytes())
         while len(view):
             view = view[os.write(self._fd, view) :]
         self.n_samples += len(block)

@@ -33,7 +33,10 @@ class NormalizeOptions(_Options):
         -20.0, ge=-40, le=-10, description="rms: dBFS to reach; lufs: LUFS to reach"
     )
     ceiling_db: float = Field(
-        -1.0, ge=-12, le=0, description="true peak never exceeds this, dBTP; the gain gives way"
+        -1.0,
+        ge=-12,
+        le=0,
+        description="auto, rms, lufs: true peak stays under this, dBTP; the gain gives way",
     )
 
 

@@ -1,0 +1,164 @@
+"""Where somebody speaks: blocks of waveform -> spans of speech.
+
+The network is Silero VAD v6 in ONNX form, which faster-whisper carries; only the file is used, the
+package is never imported. It sees 512 new samples (32 ms) at a time after 64 it has seen before and
+carries an LSTM state, so memory does not grow with the recording. Frames are grouped into batches
+of fixed size whatever the blocks, so the spans do not depend on the blocks, bit for bit.
+"""
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from stenograf.contract.errors import Unavailable
+from stenograf.contract.options import CutOptions
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+
+FRAME_SAMPLES = 512
+_CONTEXT_SAMPLES = 64
+_BATCH_FRAMES = 256  # 8.2 s
+_BATCH_SAMPLES = _BATCH_FRAMES * FRAME_SAMPLES
+_STATE_SHAPE = (1, 1, 128)
+_HYSTERESIS = 0.15  # speech ends this far under the threshold it begins at
+_LOWEST_THRESHOLD = 0.01
+
+
+class Span(NamedTuple):
+    """Speech from sample `start` up to sample `end`."""
+
+    start: int
+    end: int
+
+
+class VoiceDetector:
+    """Holds the network; build one per process and share it, `spans` may run in many threads.
+
+    Raises Unavailable where the network's file is not installed.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # it would keep the largest batch for ever
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(_network_file()), options, providers=["CPUExecutionProvider"]
+        )
+
+    def spans(
+        self, blocks: Iterable[Waveform], options: CutOptions, gain: float = 1.0
+    ) -> list[Span]:
+        """Spans of speech in a recording given as consecutive blocks, each shape (n_samples,).
+
+        `gain` is applied first, since the network hears level. Spans are ordered, do not overlap
+        and lie inside the recording; each includes `speech_pad_ms` on both sides where there is
+        room.
+        """
+        counted = _Counted(blocks)
+        probabilities = np.concatenate(
+            [np.zeros(0, np.float32), *self.probabilities(counted, gain)]
+        )
+        speech = _speech_runs(probabilities, options, counted.n_samples)
+        return _padded(speech, options.speech_pad_ms * SAMPLE_RATE // 1000, counted.n_samples)
+
+    def probabilities(
+        self, blocks: Iterable[Waveform], gain: float = 1.0
+    ) -> Iterator[NDArray[np.float32]]:
+        """Probability of speech per frame of FRAME_SAMPLES, in batches of shape (n_frames,)."""
+        h = c = np.zeros(_STATE_SHAPE, np.float32)
+        context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        for batch in _batches(blocks):
+            frames = (batch * np.float32(gain)).reshape(-1, FRAME_SAMPLES)
+            contexts = np.concatenate((context[None], frames[:-1, -_CONTEXT_SAMPLES:]))
+            inputs = np.concatenate((contexts, frames), axis=1)
+            speech, h, c = self._session.run(None, {"input": inputs, "h": h, "c": c})
+            context = frames[-1, -_CONTEXT_SAMPLES:]
+            yield speech.reshape(-1)
+
+
+class _Counted:
+    def __init__(self, blocks: Iterable[Waveform]) -> None:
+        self._blocks = blocks
+        self.n_samples = 0
+
+    def __iter__(self) -> Iterator[Waveform]:
+        for block in self._blocks:
+            self.n_samples += len(block)
+            yield block
+
+
+def _batches(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    """Regroup blocks into batches of whole frames; silence fills up the last frame."""
+    waiting: list[Waveform] = []
+    waiting_samples = 0
+    for block in blocks:
+        waiting.append(block)
+        waiting_samples += len(block)
+        if waiting_samples >= _BATCH_SAMPLES:
+            joined = np.concatenate(waiting)
+            whole = len(joined) - len(joined) % _BATCH_SAMPLES
+            yield from joined[:whole].reshape(-1, _BATCH_SAMPLES)
+            waiting, waiting_samples = [joined[whole:]], len(joined) - whole
+    if waiting_samples:
+        fill = np.zeros(-waiting_samples % FRAME_SAMPLES, np.float32)
+        yield np.concatenate((*waiting, fill))
+
+
+def _speech_runs(
+    probabilities: NDArray[np.float32], options: CutOptions, n_samples: int
+) -> list[Span]:
+    """Runs of speech with hysteresis: short pauses are bridged, short speech is dropped."""
+    begin = options.vad_threshold
+    stay = max(begin - _HYSTERESIS, min(begin, _LOWEST_THRESHOLD))
+    min_silence = options.min_silence_ms * SAMPLE_RATE // 1000
+    min_speech = options.min_speech_ms * SAMPLE_RATE // 1000
+    runs: list[Span] = []
+    for first, last in _frame_runs(probabilities >= begin, probabilities >= stay):
+        start, end = first * FRAME_SAMPLES, min(last * FRAME_SAMPLES, n_samples)
+        if runs and start - runs[-1].end < min_silence:
+            runs[-1] = Span(runs[-1].start, end)
+        else:
+            runs.append(Span(start, end))
+    return [run for run in runs if run.end - run.start >= min_speech]
+
+
+def _frame_runs(begins: NDArray[np.bool_], stays: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """First frame and frame after the last of each run of `stays` that contains a `begins`, from
+    its first `begins` on."""
+    edges = np.flatnonzero(np.diff(stays.astype(np.int8), prepend=0, append=0))
+    for first, last in edges.reshape(-1, 2).tolist():
+        inside = np.flatnonzero(begins[first:last])
+        if len(inside):
+            yield first + int(inside[0]), last
+
+
+def _padded(runs: list[Span], pad: int, n_samples: int) -> list[Span]:
+    """Widen each run by `pad`; neighbours that would overlap share the pause between them."""
+    spans: list[Span] = []
+    for index, run in enumerate(runs):
+        start = max(0, run.start - pad)
+        end = min(n_samples, run.end + pad)
+        if index:
+            start = max(start, (runs[index - 1].end + run.start) // 2)
+        if index + 1 < len(runs):
+            end = min(end, (run.end + runs[index + 1].start) // 2)
+        spans.append(Span(start, end))
+    return spans
+
+
+def _network_file() -> Path:
+    found = importlib.util.find_spec("faster_whisper")
+    for folder in (found and found.submodule_search_locations) or ():
+        path = Path(folder) / "assets" / "silero_vad_v6.onnx"
+        if path.is_file():
+            return path
+    raise Unavailable(
+        "The voice activity network silero_vad_v6.onnx is not installed.",
+        hint="Install the backend's requirements: pip install -r req_backend.txt",
+    )
