@@ -1,0 +1,5 @@
+"""`python -m stenograf.backend`."""
+
+from stenograf.backend.server import main
+
+main()

@@ -1,0 +1,153 @@
+"""Reads what the model service answers: `verbose_json` from any OpenAI-like server, and errors."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stenograf.backend.records import Heard
+from stenograf.contract.errors import (
+    BadRequest,
+    ModelNotFound,
+    NetworkTimeout,
+    OutOfResources,
+    Overloaded,
+    StenografError,
+    Unauthorized,
+    Unavailable,
+    by_code,
+)
+from stenograf.contract.pcm import SAMPLE_RATE
+from stenograf.contract.transcript import Segment, Word
+from stenograf.transcripts.languages import code_of
+
+_BY_STATUS: Mapping[int, type[StenografError]] = {
+    401: Unauthorized,
+    403: Unauthorized,
+    404: ModelNotFound,
+    408: NetworkTimeout,
+    429: Overloaded,
+    504: NetworkTimeout,
+    507: OutOfResources,
+}
+_MAX_MESSAGE_CHARS = 500
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StenografError:
+    """The error that an answer other than 200 means; its class decides whether to try again."""
+    code, message = _code_and_message(body)
+    kind = by_code(code)
+    if kind is StenografError or (status >= 500) != (kind.status >= 500):
+        kind = _BY_STATUS.get(status, Unavailable if status >= 500 else BadRequest)
+    said = message or f"The model service answered with status {status}."
+    return kind(said, retry_after_s=_seconds_of(headers.get("retry-after")))
+
+
+def _code_and_message(body: bytes) -> tuple[str, str]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", ""
+    error = answer.get("error", answer) if isinstance(answer, dict) else {}
+    if not isinstance(error, dict):
+        return "", str(error)[:_MAX_MESSAGE_CHARS]
+    message = error.get("message") or error.get("detail") or ""
+    return str(error.get("code") or ""), str(message)[:_MAX_MESSAGE_CHARS]
+
+
+def _seconds_of(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+
+
+def read_heard(answer: Any, n_samples: int, asked_language: str) -> Heard:
+    """A `verbose_json` answer for a window of `n_samples`, its times in samples of the window.
+
+    Raises Unavailable when the answer does not have that shape.
+    """
+    try:
+        segments = [_segment(row, n_samples) for row in answer.get("segments") or ()]
+        if not segments and str(answer.get("text") or "").strip():
+            segments = [Segment(start=0, end=n_samples, text=str(answer["text"]))]
+        words = [_word(row, n_samples) for row in answer.get("words") or ()]
+        spoken = str(answer.get("language_code") or answer.get("language") or "")
+        return Heard(
+            segments=tuple(_with_words(segments, words) if words else segments),
+            language=code_of(spoken) or ("" if asked_language == "auto" else asked_language),
+            language_probability=_share(answer.get("language_probability")),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = "The model service answered in a shape that is not OpenAI's verbose_json."
+        raise Unavailable(message) from error
+
+
+def _segment(row: Any, n_samples: int) -> Segment:
+    start, end = _times(row, n_samples)
+    return Segment(
+        start=start,
+        end=end,
+        text=str(row["text"]),
+        words=tuple(_word(word, n_samples) for word in row.get("words") or ()),
+        tokens=tuple(int(token) for token in row.get("tokens") or ()),
+        avg_logprob=_finite(row.get("avg_logprob")),
+        no_speech_prob=_share(row.get("no_speech_prob")),
+        compression_ratio=_finite(row.get("compression_ratio")),
+        temperature=_finite(row.get("temperature")) or 0.0,
+    )
+
+
+def _word(row: Any, n_samples: int) -> Word:
+    start, end = _times(row, n_samples)
+    probability = _share(row.get("probability", row.get("score")))
+    return Word(start=start, end=end, text=str(row["word"]), probability=probability)
+
+
+def _times(row: Any, n_samples: int) -> tuple[int, int]:
+    # Times behind the window's end are kept: the guard decides about text from the padding.
+    start = max(0, round(float(row["start"]) * SAMPLE_RATE))
+    end = max(start, round(float(row["end"]) * SAMPLE_RATE))
+    longest = 2 * n_samples + 30 * SAMPLE_RATE
+    return min(start, longest), min(end, longest)
+
+
+def _with_words(segments: Sequence[Segment], words: Sequence[Word]) -> list[Segment]:
+    """Deal OpenAI's one flat list of words out to the segments.
+
+    By letters where both spell the same text, which is exact; else by each word's middle.
+    """
+    if any(segment.words for segment in segments):
+        return list(segments)
+    lengths = [_letters(segment.text) for segment in segments]
+    by_letters = sum(lengths) == sum(_letters(word.text) for word in words)
+    dealt: list[list[Word]] = [[] for _ in segments]
+    at, seen = 0, 0
+    for word in words:
+        if by_letters:
+            while at < len(segments) - 1 and seen >= sum(lengths[: at + 1]):
+                at += 1
+            seen += _letters(word.text)
+        else:
+            middle = (word.start + word.end) / 2
+            while at < len(segments) - 1 and middle >= segments[at + 1].start:
+                at += 1
+        if dealt:
+            dealt[at].append(word)
+    return [
+        segment.model_copy(update={"words": tuple(own)})
+        for segment, own in zip(segments, dealt, strict=True)
+    ]
+
+
+def _letters(text: str) -> int:
+    return len("".join(text.split()))
+
+
+def _finite(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _share(value: Any) -> float | None:
+    number = _finite(value)
+    return None if number is None else min(1.0, max(0.0, number))

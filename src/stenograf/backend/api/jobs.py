@@ -1,0 +1,123 @@
+"""Our own dialect: `/v1/jobs`, `/v1/options`."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from stenograf.backend.api.events import events
+from stenograf.backend.service import Service
+from stenograf.contract.jobs import JobPage, JobRequest, JobStatus, JobView, Overview
+from stenograf.contract.options import TranscribeOptions
+from stenograf.transcripts.writers import render
+
+_SAFE_MEDIA_TYPE = re.compile(r"(audio|video)/[a-z0-9.+-]{1,60}")
+
+
+def router(service: Service) -> APIRouter:
+    """Routes over `service`."""
+    api = APIRouter()
+    _add_jobs(api, service)
+    _add_results(api, service)
+
+    @api.get("/v1/options")
+    def options() -> dict[str, Any]:
+        """JSON schema of the options: every knob with default, range and help."""
+        return TranscribeOptions.model_json_schema()
+
+    return api
+
+
+def _add_jobs(api: APIRouter, service: Service) -> None:
+    @api.post("/v1/jobs", status_code=201)
+    def create(request: JobRequest) -> Response:
+        """Queue a job for a complete upload."""
+        view = service.submit(request)
+        headers = {"Location": f"/v1/jobs/{view.id}"}
+        return JSONResponse(view.model_dump(mode="json"), status_code=201, headers=headers)
+
+    @api.get("/v1/jobs")
+    def listing(
+        q: Annotated[str, Query(max_length=200)] = "",
+        status: JobStatus | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str, Query(max_length=200)] = "",
+    ) -> JobPage:
+        """Jobs, newest first; `q` looks in title, file name and text."""
+        return service.jobs.list(query=q, status=status, limit=limit, cursor=cursor)
+
+    @api.get("/v1/jobs/{job_id}")
+    def get(job_id: str) -> JobView:
+        """One job."""
+        return service.jobs.get(job_id)
+
+    @api.delete("/v1/jobs/{job_id}")
+    def delete(job_id: str, purge: bool = False) -> Response:
+        """Cancel; with `purge` remove the recording, the transcript and the job too."""
+        if purge:
+            service.purge(job_id)
+            return Response(status_code=204)
+        return JSONResponse(service.cancel(job_id).model_dump(mode="json"))
+
+    @api.post("/v1/jobs/{job_id}/retry")
+    def retry(job_id: str) -> JobView:
+        """Queue a failed or cancelled job again."""
+        return service.retry(job_id)
+
+
+def _add_results(api: APIRouter, service: Service) -> None:
+    @api.get("/v1/jobs/{job_id}/events")
+    def job_events(
+        job_id: str,
+        last_event_id: Annotated[str, Header()] = "",
+        replay_after: Annotated[str, Query(alias="last_event_id", max_length=20)] = "",
+    ) -> StreamingResponse:
+        """Server-sent events: progress, windows as they finish, the end."""
+        service.jobs.get(job_id)
+        given = last_event_id or replay_after
+        after = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
+        return StreamingResponse(
+            events(service, job_id, after),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    @api.get("/v1/jobs/{job_id}/transcript")
+    def transcript(
+        job_id: str, format: str = "json", partial: bool = False, download: bool = False
+    ) -> Response:
+        """The transcript in one of the written formats."""
+        rendered = render(service.transcript(job_id, partial=partial), format)
+        headers = {}
+        if download:
+            stem = service.jobs.get(job_id).filename.rpartition(".")[0] or "transcript"
+            headers["Content-Disposition"] = _disposition(
+                "attachment", f"{stem}.{rendered.extension}"
+            )
+        return Response(rendered.body, media_type=rendered.media_type, headers=headers)
+
+    @api.get("/v1/jobs/{job_id}/overview")
+    def overview(job_id: str) -> Overview:
+        """The drawn waveform and the levels."""
+        return service.jobs.overview(job_id)
+
+    @api.api_route("/v1/jobs/{job_id}/audio", methods=["GET", "HEAD"])
+    def audio(job_id: str) -> Response:
+        """The original recording; byte ranges are honoured."""
+        path, content = service.audio(job_id)
+        safe = _SAFE_MEDIA_TYPE.fullmatch(content.media_type)
+        return FileResponse(
+            path,
+            media_type=content.media_type if safe else "application/octet-stream",
+            headers={
+                "Content-Disposition": _disposition("inline", content.filename or "recording"),
+                "X-Content-Type-Options": "nosniff",
+                "Content-Security-Policy": "sandbox; default-src 'none'",
+            },
+        )
+
+
+def _disposition(kind: str, filename: str) -> str:
+    return f"{kind}; filename*=UTF-8''{quote(filename, safe='', errors='replace')}"

@@ -1,0 +1,238 @@
+"""The composition root: `create_app(settings)` builds the backend and its life."""
+
+import fcntl
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
+
+import stenograf
+from stenograf.audio.decode import DecodeLimits
+from stenograf.audio.vad import VoiceDetector
+from stenograf.backend.api import jobs as jobs_api
+from stenograf.backend.api import legacy, openai, ops
+from stenograf.backend.api import uploads as uploads_api
+from stenograf.backend.chunks import ChunkStore
+from stenograf.backend.db import Database
+from stenograf.backend.engine import EngineClient
+from stenograf.backend.hub import Hub
+from stenograf.backend.jobs import JobStore
+from stenograf.backend.ledger import Ledger
+from stenograf.backend.pipeline import Tools
+from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.service import Service
+from stenograf.backend.upkeep import Chore, Upkeep
+from stenograf.backend.uploads import UploadStore
+from stenograf.backend.web import BodyLimit, RequestId, install_errors
+from stenograf.backend.worker import Worker
+from stenograf.contract.errors import StenografError
+from stenograf.settings import BackendSettings
+
+_log = logging.getLogger(__name__)
+_JSON_BODY_BYTES = 1024**2
+_CHUNKS_TTL_S = 3600.0
+_CLOSE_S = 8.0
+
+
+@dataclass
+class House:
+    """Everything the backend is made of, and its life: `open`, `drain`, `close`."""
+
+    settings: BackendSettings
+    database: Database
+    ledger: Ledger
+    service: Service
+    chunks: ChunkStore
+    upkeep: Upkeep = field(init=False)
+    _alone: IO[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Name the chores; they begin with `open`."""
+        service, lease_s = self.service, self.settings.lease_s
+        self.upkeep = Upkeep(
+            [
+                Chore("renewing leases", min(lease_s / 3, 5.0), service.worker.renew),
+                Chore("taking back lost leases", min(lease_s / 2, 10.0), self._sweep),
+                Chore("looking for the model service", 1.0, self._wake),
+                Chore("removing expired uploads", 60.0, self._expire),
+            ]
+        )
+
+    def open(self) -> None:
+        """Bring the database up to date, take back what a dead process held, begin to work."""
+        data = self.settings.data_dir
+        self.database.migrate(data / "migrate.lock")
+        self._alone = _lock(data / "backend.lock")
+        if self._alone is not None and self.database.is_sqlite:
+            released = self.ledger.release_dead()
+            self.service.release_orphans()
+            self.service.worker.clean()
+            if released:
+                _log.info("%d unfinished recognitions go on", released)
+        self.service.queue.start()
+        self.upkeep.start()
+
+    def drain(self) -> None:
+        """The process is about to end: long answers end, work goes back to the queue."""
+        self.service.hub.close()
+        self.service.worker.drain()
+
+    def close(self) -> None:
+        """End every thread and give everything back."""
+        self.drain()
+        self.upkeep.close()
+        self.service.queue.close(_CLOSE_S)
+        self.service.engine.close()
+        self.service.uploads.close()
+        self.database.close()
+        if self._alone is not None:
+            self._alone.close()
+
+    def _sweep(self) -> None:
+        if self.ledger.sweep():
+            self.service.queue.poke()
+
+    def _wake(self) -> None:
+        if not self.ledger.waits_for_model():
+            return
+        try:
+            self.service.engine.check()
+        except StenografError:
+            return
+        if self.ledger.wake():
+            self.service.queue.poke()
+            self.service.hub.publish_all()
+
+    def _expire(self) -> None:
+        self.service.uploads.expire(keep=self.service.jobs.uploads_in_use())
+        self.chunks.expire()
+        if self._alone is not None:
+            self.service.worker.clean()
+
+
+def build(settings: BackendSettings) -> House:
+    """The parts of a backend, wired; nothing runs yet."""
+    data = settings.data_dir.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url or f"sqlite:///{data / 'stenograf.db'}")
+    hub = Hub()
+    uploads = UploadStore(
+        data / "uploads",
+        max_bytes=settings.max_upload_bytes,
+        min_free_bytes=settings.min_free_bytes,
+        ttl_s=settings.upload_ttl_s,
+    )
+    engine = EngineClient(
+        settings.llm_endpoint,
+        api_key=settings.llm_api_key,
+        model=settings.llm_model,
+        window_timeout_s=settings.window_timeout_s,
+    )
+    ledger = Ledger(
+        database,
+        boot_id=uuid.uuid4().hex,
+        lease_s=settings.lease_s,
+        retry_scale=settings.retry_scale,
+    )
+    worker = Worker(
+        ledger,
+        _tools(settings, engine),
+        spools=data / "spool",
+        path_of=uploads.path,
+        publish=hub.publish,
+    )
+    service = Service(
+        jobs=JobStore(database, max_queued=settings.max_queued_jobs, workers=settings.workers),
+        uploads=uploads,
+        engine=engine,
+        worker=worker,
+        queue=ThreadQueue(worker.process_next, workers=settings.workers),
+        hub=hub,
+    )
+    chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
+    return House(settings, database, ledger, service, chunks)
+
+
+def _tools(settings: BackendSettings, engine: EngineClient) -> Tools:
+    limits = DecodeLimits(
+        timeout_s=settings.decode_timeout_s,
+        max_duration_s=settings.max_duration_s,
+        memory_bytes=settings.decode_memory_bytes,
+        min_free_bytes=settings.min_free_bytes,
+    )
+    return Tools(
+        engine=engine,
+        detector=VoiceDetector(),
+        limits=limits,
+        windows_in_flight=settings.windows_in_flight,
+    )
+
+
+def create_app(settings: BackendSettings) -> FastAPI:
+    """Build the backend; workers and chores run while the app's lifespan does.
+
+    `app.state.house` holds the parts, for the process that ends them early.
+    """
+    house = build(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(house.open)
+        yield
+        await run_in_threadpool(house.close)
+
+    app = FastAPI(title="stenograf backend", version=stenograf.__version__, lifespan=lifespan)
+    app.state.house = house
+    for router in (
+        uploads_api.router(house.service.uploads),
+        jobs_api.router(house.service),
+        openai.router(house.service),
+        legacy.router(house.service, house.chunks),
+        ops.router(house.service),
+    ):
+        app.include_router(router)
+    _add_middleware(app, settings)
+    install_errors(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: BackendSettings) -> None:
+    app.add_middleware(
+        BodyLimit,
+        default=_JSON_BODY_BYTES,
+        limits={
+            "/files": None,
+            "/v1/audio/": None,
+            "/get_answer": settings.max_get_answer_bytes,
+        },
+    )
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin],
+        allow_methods=["GET", *uploads_api.METHODS],
+        allow_headers=[*uploads_api.REQUEST_HEADERS, "Last-Event-ID", "Range"],
+        expose_headers=[
+            *uploads_api.EXPOSED_HEADERS,
+            *("X-Request-Id", "Retry-After", "Content-Disposition", "Content-Range"),
+        ],
+        max_age=3600,
+    )
+    app.add_middleware(RequestId)
+
+
+def _lock(path: Path) -> IO[str] | None:
+    """The file, locked for the life of this process; None if another process has it."""
+    handle = path.open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    return handle

@@ -1,0 +1,346 @@
+"""Client of the model service: one window in, text with times out, over the OpenAI audio API.
+
+Sockets are held directly, not through a higher client, because a waiting request has to end the
+moment its job is cancelled: only closing its socket does that, and the server sees it.
+"""
+
+import http.client
+import json
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from stenograf.backend.answers import error_of, read_heard
+from stenograf.backend.records import Heard
+from stenograf.contract.errors import (
+    ModelNotReady,
+    NetworkTimeout,
+    Overloaded,
+    StenografError,
+    Unavailable,
+)
+from stenograf.contract.options import TranscribeOptions
+
+_CONNECT_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 3.0
+_MAX_ANSWER_BYTES = 32 * 1024**2
+_MAX_BUSY_WAIT_S = 5.0
+_IDENTITY_KEPT_S = 10.0
+_ABSENCE_KEPT_S = 2.0
+
+
+class Aborted(Exception):
+    """`EngineSession.abort` ended the request."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers in lower case, and body of one HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as data. Raises Unavailable when it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise Unavailable("The model service answered something that is not JSON.") from None
+
+
+class EngineSession:
+    """One connection, kept between requests, used by one thread; `abort` comes from any other."""
+
+    def __init__(self, root: SplitResult, api_key: str) -> None:
+        self._root = root
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._connection: http.client.HTTPConnection | None = None
+        self._lock = threading.Lock()
+        self._aborted = False
+
+    def abort(self) -> None:
+        """End the request that is waiting, if any; this session is done for."""
+        with self._lock:
+            self._aborted = True
+            if self._connection is not None and self._connection.sock is not None:
+                with suppress(OSError):
+                    self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent."""
+        return not self._aborted
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        body: bytes = b"",
+        media_type: str | None = None,
+    ) -> Answer:
+        """One request. Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted.
+
+        A kept connection that the server closed meanwhile is opened again, once.
+        """
+        headers = self._headers | ({"Content-Type": media_type} if media_type else {})
+        reused = self._connection is not None
+        try:
+            return self._exchange(method, path, body, headers, timeout_s)
+        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            if not reused:
+                raise Unavailable("The model service broke the connection off.") from None
+            return self._again(method, path, body, headers, timeout_s)
+
+    def _again(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> Answer:
+        try:
+            return self._exchange(method, path, body, headers, timeout_s)
+        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            raise Unavailable("The model service broke the connection off.") from None
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> Answer:
+        try:
+            connection = self._connected(timeout_s)
+            connection.request(method, self._root.path + path, body or None, headers)
+            response = connection.getresponse()
+            content = response.read(_MAX_ANSWER_BYTES)
+            if not response.isclosed():  # longer than anything we asked for
+                self.close()
+            lowered = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, lowered, content)
+        except Aborted:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if self._aborted:
+                raise Aborted from None
+            if isinstance(error, TimeoutError):
+                message = f"The model service did not answer within {timeout_s:g} s."
+                raise NetworkTimeout(message) from None
+            if isinstance(error, ConnectionError):
+                raise
+            raise Unavailable("The connection to the model service failed.") from error
+
+    def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
+        with self._lock:
+            if self._aborted:
+                raise Aborted
+            connection = self._connection
+        if connection is None or connection.sock is None:
+            connection = self._connect()
+        with self._lock:
+            self._connection = connection
+            if self._aborted:
+                raise Aborted
+        connection.sock.settimeout(timeout_s)
+        return connection
+
+    def _connect(self) -> http.client.HTTPConnection:
+        secure = self._root.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(self._root.hostname or "", self._root.port, timeout=_CONNECT_TIMEOUT_S)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise ModelNotReady(
+                f"The model service at {self._root.scheme}://{self._root.netloc} does not answer.",
+                hint="Start it, or set LLM_ENDPOINT; the job goes on by itself once it answers.",
+            ) from error
+        # Kept connections are reconnected here, never inside http.client behind `abort`'s back.
+        connection.auto_open = 0
+        return connection
+
+
+class EngineClient:
+    """The model service at one address; safe for threads."""
+
+    def __init__(
+        self, endpoint: str, *, api_key: str = "", model: str = "", window_timeout_s: float = 600.0
+    ) -> None:
+        self._root = urlsplit(endpoint.rstrip("/"))
+        self._api_key = api_key
+        self._model = model
+        self._window_timeout_s = window_timeout_s
+        self._idle: list[EngineSession] = []
+        self._lock = threading.Lock()
+        self._known: tuple[float, list[dict[str, Any]] | StenografError] | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[EngineSession]:
+        """A connection for this thread; it goes back to the pool unless it was aborted."""
+        with self._lock:
+            session = self._idle.pop() if self._idle else EngineSession(self._root, self._api_key)
+        try:
+            yield session
+        finally:
+            if session.usable:
+                with self._lock:
+                    self._idle.append(session)
+            else:
+                session.close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    def check(self) -> None:
+        """Raise ModelNotReady unless the service can take windows now."""
+        with self.session() as session:
+            answer = session.send("GET", "/ready", timeout_s=_PROBE_TIMEOUT_S)
+            if answer.status == 404:  # another server than ours
+                answer = session.send("GET", "/v1/models", timeout_s=_PROBE_TIMEOUT_S)
+        if answer.status == 503:
+            raise _not_ready(answer)
+        if answer.status != 200:
+            raise error_of(answer.status, answer.headers, answer.body)
+
+    def models(self) -> list[dict[str, Any]]:
+        """Rows of the service's `/v1/models`, remembered for some seconds. Raises Unavailable."""
+        with self._lock:
+            known = self._known
+        if known is None or time.monotonic() > known[0]:
+            known = self._ask_models()
+            with self._lock:
+                self._known = known
+        if isinstance(known[1], StenografError):
+            raise known[1]
+        return known[1]
+
+    def _ask_models(self) -> tuple[float, list[dict[str, Any]] | StenografError]:
+        try:
+            with self.session() as session:
+                answer = session.send("GET", "/v1/models", timeout_s=_PROBE_TIMEOUT_S)
+            if answer.status != 200:
+                raise error_of(answer.status, answer.headers, answer.body)
+            return time.monotonic() + _IDENTITY_KEPT_S, _model_rows(answer.json())
+        except StenografError as error:
+            return time.monotonic() + _ABSENCE_KEPT_S, error
+
+    def model_id(self) -> str:
+        """Name of the model that answers when a request names none. Raises Unavailable."""
+        return self._model or str(self.models()[0]["id"])
+
+    def transcribe(
+        self,
+        session: EngineSession,
+        wav: bytes,
+        n_samples: int,
+        options: TranscribeOptions,
+        model: str,
+        should_stop: Callable[[], bool],
+    ) -> Heard:
+        """Recognize one window, a mono 16 kHz WAV file of `n_samples`.
+
+        A busy service is asked again until `window_timeout_s` is over. Raises what the service's
+        answer means, Aborted when the session was.
+        """
+        body, media_type = _form(wav, _fields(options, model))
+        deadline = time.monotonic() + self._window_timeout_s
+        while True:
+            answer = session.send(
+                "POST",
+                "/v1/audio/transcriptions",
+                timeout_s=max(1.0, deadline - time.monotonic()),
+                body=body,
+                media_type=media_type,
+            )
+            if answer.status == 200:
+                return read_heard(answer.json(), n_samples, options.decode.language)
+            error = error_of(answer.status, answer.headers, answer.body)
+            if not isinstance(error, Overloaded) or time.monotonic() > deadline:
+                raise error
+            _pause(min(error.retry_after_s or 1.0, _MAX_BUSY_WAIT_S), should_stop)
+
+
+def _pause(seconds: float, should_stop: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if should_stop():
+            raise Aborted
+        time.sleep(0.05)
+
+
+def _not_ready(answer: Answer) -> StenografError:
+    try:
+        state = json.loads(answer.body)
+    except ValueError:
+        state = {}
+    if not isinstance(state, dict) or "status" not in state:
+        return error_of(answer.status, answer.headers, answer.body)
+    detail = str(state.get("detail") or "").strip()
+    if state["status"] == "failed":
+        return ModelNotReady(
+            f"The model could not be loaded. {detail}".strip(),
+            hint="The job waits; it goes on once the model service is put right.",
+        )
+    share = state.get("progress")
+    shown = f" ({share:.0%})" if isinstance(share, int | float) and 0 <= share <= 1 else ""
+    return ModelNotReady(
+        f"The model is still loading{shown}.", hint="The job starts by itself.", retry_after_s=10
+    )
+
+
+def _model_rows(answer: Any) -> list[dict[str, Any]]:
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    named = [row for row in rows or () if isinstance(row, dict) and row.get("id")]
+    if not named:
+        raise Unavailable("The model service names no model.")
+    return named
+
+
+def _fields(options: TranscribeOptions, model: str) -> list[tuple[str, str]]:
+    decode, guard = options.decode, options.guard
+    fields = [
+        ("model", model),
+        ("response_format", "verbose_json"),
+        ("task", decode.task),
+        ("temperature", f"{decode.temperature:g}"),
+        ("beam_size", str(decode.beam_size)),
+        ("compression_ratio_threshold", f"{guard.compression_ratio_threshold:g}"),
+        ("logprob_threshold", f"{guard.logprob_threshold:g}"),
+        ("no_speech_threshold", f"{guard.no_speech_threshold:g}"),
+        ("timestamp_granularities[]", "segment"),
+    ]
+    if decode.word_timestamps:
+        fields.append(("timestamp_granularities[]", "word"))
+    if decode.language != "auto":
+        fields.append(("language", decode.language))
+    if decode.prompt:
+        fields.append(("prompt", decode.prompt))
+    return fields
+
+
+def _form(wav: bytes, fields: list[tuple[str, str]]) -> tuple[bytes, str]:
+    boundary = f"stenograf-{uuid.uuid4().hex}"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields
+    ]
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="window.wav"\r\n'
+        "Content-Type: audio/wav\r\n\r\n"
+    )
+    body = b"".join([*parts, head.encode(), wav, f"\r\n--{boundary}--\r\n".encode()])
+    return body, f"multipart/form-data; boundary={boundary}"

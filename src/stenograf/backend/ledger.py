@@ -1,0 +1,355 @@
+"""The worker's side of the job table: claim, keep results, end; and what the sweeper does.
+
+Every write names the lease it was made under, in the same statement; a worker that lost its lease
+writes nothing.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, Update, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from stenograf.audio.decode import Decoded
+from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow
+from stenograf.backend.keys import fold, preview, recognition_key
+from stenograf.backend.records import Heard, Plan
+from stenograf.contract.errors import ErrorBody, StenografError, Unavailable, by_code
+from stenograf.contract.jobs import JobStatus, Overview, Stage
+from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.transcript import Transcript
+
+_MAX_CRASHES = 10  # leases lost in a row without one stored window
+_R = RecognitionRow
+
+
+class LostLease(Exception):
+    """Another worker, or the job's owner, took the recognition away."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one recognition, and what earlier attempts left behind."""
+
+    id: str
+    owner: str
+    content_sha256: str
+    options: TranscribeOptions
+    model: str
+    upload_ids: tuple[str, ...]
+    sound: Decoded | None
+    plan: Plan | None
+
+
+class Ledger:
+    """Transactions of the workers. `boot_id` marks the leases of this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        boot_id: str,
+        lease_s: float,
+        retry_scale: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._db = database
+        self._boot_id = boot_id
+        self._lease_s = lease_s
+        self._retry_scale = retry_scale
+        self._clock = clock
+
+    def claim_next(self) -> Claim | None:
+        """Take the oldest recognition that is due; None when there is none."""
+        now = self._clock()
+        due = (
+            select(_R.id)
+            .where(_R.status == JobStatus.QUEUED, _R.not_before <= now)
+            .order_by(_R.queued_at, _R.id)
+            .limit(1)
+        )
+        while True:
+            with self._db.read() as session:
+                found = session.scalar(due)
+            if found is None:
+                return None
+            claim = self.claim(found)
+            if claim is not None:
+                return claim
+
+    def claim(self, recognition_id: str) -> Claim | None:
+        """Take this recognition if it is queued and due: one conditional UPDATE decides."""
+        now, owner = self._clock(), f"{self._boot_id}:{uuid.uuid4().hex}"
+        taking = (
+            update(_R)
+            .where(_R.id == recognition_id, _R.status == JobStatus.QUEUED, _R.not_before <= now)
+            .values(
+                status=JobStatus.RUNNING,
+                stage=Stage.WAITING,
+                lease_owner=owner,
+                lease_until=now + self._lease_s,
+                started_at=func.coalesce(_R.started_at, now),
+                finished_at=None,
+                recognizing_at=None,
+                error=None,
+            )
+        )
+        with self._db.write() as session:
+            if _rowcount(session, taking) != 1:
+                return None
+            return self._claim_of(session, session.get_one(_R, recognition_id))
+
+    def _claim_of(self, session: Session, row: RecognitionRow) -> Claim:
+        uploads = (
+            select(JobRow.upload_id)
+            .where(JobRow.recognition_id == row.id)
+            .order_by(JobRow.cancelled_at.is_not(None), JobRow.created_at)
+        )
+        return Claim(
+            id=row.id,
+            owner=row.lease_owner or "",
+            content_sha256=row.content_sha256,
+            options=TranscribeOptions.model_validate_json(row.options),
+            model=row.model,
+            upload_ids=tuple(session.scalars(uploads)),
+            sound=Decoded.model_validate_json(row.sound) if row.sound else None,
+            plan=Plan.model_validate_json(row.plan) if row.plan else None,
+        )
+
+    def renew(self, claim: Claim) -> bool:
+        """Keep the lease; False when it is no longer ours."""
+        keeping = _held(claim).values(lease_until=self._clock() + self._lease_s)
+        with self._db.write() as session:
+            return _rowcount(session, keeping) == 1
+
+    def identify(self, claim: Claim, model: str) -> bool:
+        """Record which model answers. False: another recognition already is that computation;
+        this one's jobs now wait for it.
+        """
+        key = recognition_key(claim.content_sha256, claim.options, model)
+        with self._db.write() as session:
+            self._require(session, claim)
+            twin = session.scalar(select(_R).where(_R.key == key, _R.id != claim.id))
+            if twin is None:
+                session.execute(delete(WindowRow).where(WindowRow.recognition_id == claim.id))
+                session.execute(_held(claim).values(key=key, model=model, done=0, windows_done=0))
+                return True
+            if twin.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+                requeue(twin, self._clock())
+            moving = update(JobRow).where(JobRow.recognition_id == claim.id)
+            session.execute(moving.values(recognition_id=twin.id))
+            session.execute(delete(_R).where(_R.id == claim.id))
+            return False
+
+    def stage(self, claim: Claim, stage: Stage) -> None:
+        """Say what is being done."""
+        self._write(claim, stage=stage)
+
+    def keep_sound(self, claim: Claim, sound: Decoded, overview: Overview) -> None:
+        """The file is decoded and its spool sealed on disk."""
+        self._write(
+            claim,
+            sound=sound.model_dump_json(),
+            overview=overview.model_dump_json(),
+            duration=sound.n_samples,
+            plan=None,
+        )
+
+    def keep_plan(self, claim: Claim, plan: Plan) -> None:
+        """The windows are decided; they never change while results of them are stored."""
+        self._write(
+            claim,
+            plan=plan.model_dump_json(),
+            speech=plan.n_samples,
+            windows_total=len(plan.windows),
+        )
+
+    def begin_recognizing(self, claim: Claim) -> None:
+        """Start the clock that the expected end is computed from."""
+        self._write(
+            claim,
+            stage=Stage.RECOGNIZING,
+            recognizing_at=self._clock(),
+            recognizing_from=_R.done,
+        )
+
+    def results(self, claim: Claim) -> dict[int, Heard]:
+        """Windows that earlier attempts finished, by index."""
+        stored = select(WindowRow).where(WindowRow.recognition_id == claim.id)
+        with self._db.read() as session:
+            return {
+                row.index: Heard.model_validate_json(row.result) for row in session.scalars(stored)
+            }
+
+    def store_window(self, claim: Claim, index: int, n_samples: int, heard: Heard) -> None:
+        """Keep one window's text and renew the lease. Raises LostLease."""
+        with self._db.write() as session:
+            counted = _held(claim).values(
+                windows_done=_R.windows_done + 1,
+                done=_R.done + n_samples,
+                lease_until=self._clock() + self._lease_s,
+                crashes=0,
+            )
+            if _rowcount(session, counted) != 1:
+                raise LostLease(claim.id)
+            row = session.get_one(_R, claim.id)
+            session.add(
+                WindowRow(
+                    recognition_id=claim.id,
+                    index=index,
+                    done_seq=row.windows_done,
+                    result=heard.model_dump_json(),
+                )
+            )
+
+    def finish(self, claim: Claim, transcript: Transcript) -> None:
+        """The transcript is complete."""
+        self._write(
+            claim,
+            status=JobStatus.COMPLETED,
+            stage=Stage.FINISHING,
+            transcript=transcript.model_dump_json(),
+            preview=preview(transcript.text),
+            search_text=fold(transcript.text),
+            error=None,
+            finished_at=self._clock(),
+            lease_owner=None,
+        )
+
+    def fail(self, claim: Claim, error: StenografError) -> bool:
+        """Give up, or queue again if the error's class says so; whether it was final."""
+        now = self._clock()
+        with self._db.write() as session:
+            row = self._require(session, claim)
+            row.error = error.body().model_dump_json()
+            row.lease_owner = None
+            row.failures += 1
+            policy = error.retry
+            if policy is not None and row.failures <= policy.count:
+                row.status = JobStatus.QUEUED
+                row.stage = Stage.WAITING
+                row.not_before = now + policy.delay_s * self._retry_scale
+                return False
+            row.status = JobStatus.FAILED
+            row.finished_at = now
+            return True
+
+    def postpone(self, claim: Claim, error: StenografError, delay_s: float) -> None:
+        """Queue again without counting a failure: the model service is not there yet."""
+        self._write(
+            claim,
+            status=JobStatus.QUEUED,
+            stage=Stage.WAITING,
+            error=error.body().model_dump_json(),
+            not_before=self._clock() + delay_s * self._retry_scale,
+            lease_owner=None,
+        )
+
+    def release(self, claim: Claim) -> None:
+        """Put the work back at once; what is stored stays."""
+        self._write(
+            claim, status=JobStatus.QUEUED, stage=Stage.WAITING, lease_owner=None, not_before=0.0
+        )
+
+    def waits_for_model(self) -> bool:
+        """Whether a queued recognition's last error was the model service's absence."""
+        now = self._clock()
+        with self._db.read() as session:
+            return any(_blames_model(row) for row in session.scalars(_delayed(now)))
+
+    def wake(self) -> int:
+        """The model service answers again: those who wait for it are due now. How many."""
+        now = self._clock()
+        with self._db.write() as session:
+            waiting = [row for row in session.scalars(_delayed(now)) if _blames_model(row)]
+            for row in waiting:
+                row.not_before = now
+            return len(waiting)
+
+    def sweep(self) -> int:
+        """Queue again what lost its lease. How many."""
+        now = self._clock()
+        lost = select(_R).where(_R.status == JobStatus.RUNNING, _R.lease_until < now)
+        return self._requeue_crashed(lost)
+
+    def release_dead(self) -> int:
+        """Queue again whatever another process left running.
+
+        Only right when this process is the only one on the database.
+        """
+        ours = _R.lease_owner.startswith(f"{self._boot_id}:")
+        return self._requeue_crashed(select(_R).where(_R.status == JobStatus.RUNNING, ~ours))
+
+    def _requeue_crashed(self, rows: Select[RecognitionRow]) -> int:
+        with self._db.write() as session:
+            found = list(session.scalars(rows))
+            for row in found:
+                row.lease_owner = None
+                row.crashes += 1
+                row.status = JobStatus.QUEUED
+                row.stage = Stage.WAITING
+                row.not_before = 0.0
+                if row.crashes > _MAX_CRASHES:
+                    error = StenografError(
+                        f"The service stopped {row.crashes} times while working on this recording.",
+                        hint="Look at the log of the backend; the recording is kept.",
+                    )
+                    row.status = JobStatus.FAILED
+                    row.error = error.body().model_dump_json()
+                    row.finished_at = self._clock()
+            return len(found)
+
+    def unfinished(self) -> set[str]:
+        """Ids of recognitions that may still need their spool."""
+        active = select(_R.id).where(_R.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)))
+        with self._db.read() as session:
+            return set(session.scalars(active))
+
+    def _write(self, claim: Claim, **values: object) -> None:
+        with self._db.write() as session:
+            if _rowcount(session, _held(claim).values(**values)) != 1:
+                raise LostLease(claim.id)
+
+    def _require(self, session: Session, claim: Claim) -> RecognitionRow:
+        row = session.get(_R, claim.id)
+        if row is None or row.status != JobStatus.RUNNING or row.lease_owner != claim.owner:
+            raise LostLease(claim.id)
+        return row
+
+
+def requeue(row: RecognitionRow, now: float) -> None:
+    """Start over, keeping every stored window."""
+    row.status = JobStatus.QUEUED
+    row.stage = Stage.WAITING
+    row.failures = row.crashes = 0
+    row.not_before = 0.0
+    row.queued_at = now
+    row.error = None
+    row.started_at = row.finished_at = None
+
+
+def _held(claim: Claim) -> Update:
+    return update(_R).where(
+        _R.id == claim.id, _R.status == JobStatus.RUNNING, _R.lease_owner == claim.owner
+    )
+
+
+def _rowcount(session: Session, statement: Update) -> int:
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _delayed(now: float) -> Select[RecognitionRow]:
+    return select(_R).where(
+        _R.status == JobStatus.QUEUED, _R.not_before > now, _R.error.is_not(None)
+    )
+
+
+def _blames_model(row: RecognitionRow) -> bool:
+    code = ErrorBody.model_validate_json(row.error or "{}").code
+    return issubclass(by_code(code), Unavailable)
+
+
+__all__: Sequence[str] = ("Claim", "Ledger", "LostLease", "requeue")

@@ -1,0 +1,1 @@
+"""Schema migrations, run by `Database.migrate` when the backend starts."""

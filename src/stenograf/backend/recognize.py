@@ -1,0 +1,98 @@
+"""N windows at the model at a time; each result is stored the moment it is there."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from stenograf.audio.spool import Spool
+from stenograf.backend.engine import Aborted, EngineClient, EngineSession
+from stenograf.backend.notebook import Notebook
+from stenograf.backend.records import Heard, PlannedWindow
+from stenograf.backend.stop import Stop
+from stenograf.contract.pcm import wav_bytes
+
+_STOP_CHECK_S = 0.2
+DRAIN_S = 5.0  # a shutdown waits so long for windows that are at the model
+
+
+@dataclass
+class Recognizer:
+    """Sends the windows of one file; `in_flight` of them at the same time."""
+
+    engine: EngineClient
+    model: str
+    in_flight: int
+    spool: Spool
+    gain: float
+    notebook: Notebook
+    stop: Stop
+    _sessions: set[EngineSession] = field(default_factory=set)
+
+    def run(self, windows: list[tuple[int, PlannedWindow]]) -> Iterator[tuple[int, Heard]]:
+        """Recognize and store windows; yields (index, result) as they finish.
+
+        Raises the first error of a window after the others in flight are stored or ended;
+        Stopped once the stop signal is set.
+        """
+        waiting = iter(windows)
+        pending: dict[Future[Heard], tuple[int, PlannedWindow]] = {}
+        with ThreadPoolExecutor(self.in_flight, thread_name_prefix="window") as pool:
+            try:
+                while True:
+                    for _ in range(self.in_flight - len(pending)):
+                        if (task := next(waiting, None)) is None:
+                            break
+                        pending[pool.submit(self._recognize, task[1])] = task
+                    if not pending:
+                        return
+                    done, _ = wait(pending, _STOP_CHECK_S, FIRST_COMPLETED)
+                    yield from self._store(done, pending)
+                    self.stop.check()
+            finally:
+                self._wind_up(pending)
+
+    def _store(
+        self, done: set[Future[Heard]], pending: dict[Future[Heard], tuple[int, PlannedWindow]]
+    ) -> Iterator[tuple[int, Heard]]:
+        failed: BaseException | None = None
+        for future in done:
+            index, window = pending.pop(future)
+            failed = future.exception() or failed
+            if future.exception() is None:
+                self.notebook.store(index, window.end - window.start, future.result())
+                yield index, future.result()
+        if failed is not None:
+            raise failed
+
+    def _wind_up(self, pending: dict[Future[Heard], tuple[int, PlannedWindow]]) -> None:
+        """End what is in flight; on a shutdown or a neighbour's failure, store what still comes."""
+        wanted = self.stop.gently or not self.stop()
+        deadline = time.monotonic() + (DRAIN_S if wanted else 0.0)
+        while pending and wanted and time.monotonic() < deadline:
+            done, _ = wait(pending, _STOP_CHECK_S, FIRST_COMPLETED)
+            for future in done:
+                index, window = pending.pop(future)
+                if future.exception() is None:
+                    self.notebook.store(index, window.end - window.start, future.result())
+            wanted = self.stop.gently or not self.stop()
+        for session in tuple(self._sessions):
+            session.abort()
+
+    def _recognize(self, window: PlannedWindow) -> Heard:
+        waveform = self.spool.read(window.start, window.end) * self.gain
+        with self.engine.session() as session:
+            self._sessions.add(session)
+            try:
+                if self.stop():
+                    raise Aborted
+                return self.engine.transcribe(
+                    session,
+                    wav_bytes(waveform),
+                    window.end - window.start,
+                    self.notebook.options,
+                    self.model,
+                    self.stop,
+                )
+            finally:
+                self._sessions.discard(session)

@@ -1,0 +1,207 @@
+"""The use cases that every dialect calls; nothing here knows HTTP or SQL."""
+
+import threading
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+
+from stenograf.backend.engine import EngineClient
+from stenograf.backend.hub import Hub, wait
+from stenograf.backend.jobs import Content, JobStore, Snapshot
+from stenograf.backend.partial import partial_transcript
+from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.uploads import UploadStore
+from stenograf.backend.worker import Worker
+from stenograf.contract.errors import (
+    Cancelled,
+    Conflict,
+    ModelNotFound,
+    OutOfResources,
+    StenografError,
+    Unavailable,
+    by_code,
+)
+from stenograf.contract.jobs import JobRequest, JobStatus, JobView
+from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.transcript import Transcript
+
+_POLL_S = 1.0  # another process may change a job without a notice here
+_DEFAULT_MODEL_NAMES = frozenset(
+    {
+        "whisper-1",
+        "gpt-4o-transcribe",
+        "gpt-4o-mini-transcribe",
+        "gpt-4o-transcribe-diarize",
+        "gpt-transcribe",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a person can ask of the backend. Methods block; the async ones wait without a thread."""
+
+    jobs: JobStore
+    uploads: UploadStore
+    engine: EngineClient
+    worker: Worker
+    queue: ThreadQueue
+    hub: Hub
+    _ownership: threading.Lock = field(default_factory=threading.Lock)
+
+    def submit(self, request: JobRequest) -> JobView:
+        """Queue a job for a complete upload.
+
+        Raises NotFound (no such upload), Conflict (not complete), ModelNotFound, Overloaded.
+        """
+        upload = self.uploads.info(request.upload_id)
+        if not upload.sealed or upload.sha256 is None:
+            raise Conflict(
+                "The upload is not complete.", hint="Send the rest of it first.", param="upload_id"
+            )
+        options, model = self._model_for(request.options)
+        content = Content(
+            upload_id=upload.id,
+            sha256=upload.sha256,
+            size_bytes=upload.offset,
+            filename=upload.filename,
+            media_type=upload.media_type,
+        )
+        # Claimed first: an upload must not expire between its check and its job.
+        with self._ownership:
+            self.uploads.claim(upload.id)
+            try:
+                view = self.jobs.submit(content, options, request.title, model)
+            except StenografError:
+                if upload.id not in self.jobs.uploads_in_use():
+                    self.uploads.release(upload.id)
+                raise
+        self.queue.poke()
+        return view
+
+    def _model_for(self, options: TranscribeOptions) -> tuple[TranscribeOptions, str]:
+        """Options with a default model's names taken out, and the model that will answer."""
+        if options.model in _DEFAULT_MODEL_NAMES:
+            options = options.model_copy(update={"model": ""})
+        try:
+            served = [str(row["id"]) for row in self.engine.models()]
+            default = self.engine.model_id()
+        except StenografError:
+            return options, options.model
+        if options.model == default:
+            options = options.model_copy(update={"model": ""})
+        if options.model and options.model not in served:
+            raise ModelNotFound(
+                f"There is no model called {options.model!r} here.",
+                hint=f"Leave it out, or name {default!r}.",
+                param="model",
+            )
+        return options, options.model or default
+
+    def cancel(self, job_id: str) -> JobView:
+        """Withdraw a job; the work stops unless another job wants the same. Raises NotFound."""
+        view, unwanted = self.jobs.cancel(job_id)
+        if unwanted is not None:
+            self.worker.cancel(unwanted)
+        self.hub.publish_all()
+        return view
+
+    def purge(self, job_id: str) -> None:
+        """Remove a job with its recording and transcript. Raises NotFound."""
+        with self._ownership:
+            removal = self.jobs.purge(job_id)
+            if removal.recognition_id is not None:
+                self.worker.cancel(removal.recognition_id)
+            if removal.upload_id is not None:
+                self.uploads.discard(removal.upload_id)
+        self.hub.publish_all()
+
+    def drop_unused(self, upload_id: str) -> None:
+        """Remove an upload that came to nothing; one that a job refers to stays."""
+        with self._ownership:
+            if upload_id not in self.jobs.uploads_in_use():
+                self.uploads.discard(upload_id)
+
+    def release_orphans(self) -> None:
+        """Give back uploads that were claimed for a job which a crash kept from being stored."""
+        with self._ownership:
+            for upload_id in self.uploads.claimed() - self.jobs.uploads_in_use():
+                self.uploads.release(upload_id)
+
+    def retry(self, job_id: str) -> JobView:
+        """Queue a failed or cancelled job again. Raises NotFound, Conflict, Overloaded."""
+        view = self.jobs.retry(job_id)
+        self.queue.poke()
+        self.hub.publish_all()
+        return view
+
+    def audio(self, job_id: str) -> tuple[Path, Content]:
+        """The original file of a job. Raises NotFound."""
+        content = self.jobs.upload_of(job_id)
+        return self.uploads.path(content.upload_id), content
+
+    def transcript(self, job_id: str, *, partial: bool = False) -> Transcript:
+        """The transcript; with `partial`, what there is so far. Raises NotFound, NotFinished."""
+        snapshot = self.jobs.snapshot(job_id, after_seq=0) if partial else None
+        if snapshot is None or snapshot.view.status is JobStatus.COMPLETED:
+            return self.jobs.transcript(job_id)
+        return partial_transcript(snapshot)
+
+    async def snapshots(self, job_id: str, after_seq: int) -> AsyncGenerator[Snapshot]:
+        """The job now and whenever it may have changed, each with the windows new since the last.
+
+        Ends after a final state, and when the service shuts down. Raises NotFound.
+        """
+        snapshot = await run_in_threadpool(self.jobs.snapshot, job_id, after_seq)
+        async with self.hub.subscribe(snapshot.recognition_id) as changed:
+            while True:
+                snapshot = await run_in_threadpool(self.jobs.snapshot, job_id, after_seq)
+                after_seq = max((window.done_seq for window in snapshot.windows), default=after_seq)
+                yield snapshot
+                if snapshot.view.status.final or self.hub.closed:
+                    return
+                await wait(changed, _POLL_S)
+
+    async def result(self, job_id: str) -> Transcript:
+        """Wait for a job's end and give its transcript; the wait may be cancelled, the job lives.
+
+        Raises what made the job fail, Cancelled, and at once what a queued job waits for when
+        that is not its turn (ModelNotReady and its kin); the job then stays queued.
+        """
+        async for snapshot in self.snapshots(job_id, after_seq=0):
+            view = snapshot.view
+            if view.status is JobStatus.COMPLETED:
+                return await run_in_threadpool(self.jobs.transcript, job_id)
+            if view.status is JobStatus.CANCELLED:
+                raise Cancelled("The job was cancelled.")
+            if view.error is not None:
+                kind = by_code(view.error.code)
+                raise kind(view.error.message, hint=view.error.hint, param=view.error.param)
+        raise Unavailable("The service shuts down; the job goes on when it is back.")
+
+    async def run_now(self, request: JobRequest) -> Transcript:
+        """Submit and wait. Raises what `submit` and `result` raise."""
+        view = await run_in_threadpool(self.submit, request)
+        return await self.result(view.id)
+
+    def readiness(self) -> dict[str, str]:
+        """`ok` or a sentence for each thing the service depends on."""
+        return {
+            "database": _state(self.jobs.check),
+            "disk": _state(self._check_disk),
+            "llm": _state(self.engine.check),
+        }
+
+    def _check_disk(self) -> None:
+        if self.uploads.capacity() <= 0:
+            raise OutOfResources("There is no disk space left for uploads.")
+
+
+def _state(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except StenografError as error:
+        return error.message
+    return "ok"

@@ -1,0 +1,197 @@
+"""Works on one claimed recognition at a time: pipeline, then what its end means for the job."""
+
+import errno
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stenograf.backend import pipeline
+from stenograf.backend.ledger import Claim, Ledger, LostLease
+from stenograf.backend.notebook import Notebook
+from stenograf.backend.stop import Reason, Stop, Stopped
+from stenograf.contract.errors import ModelNotReady, NotFound, OutOfResources, StenografError
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Claims and processes; any number of threads may call `process_next`.
+
+    `spools` is the folder for decoded sound, `path_of` gives the file of an upload (NotFound when
+    it is gone), `publish` tells watchers that a recognition changed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        tools: pipeline.Tools,
+        *,
+        spools: Path,
+        path_of: Callable[[str], Path],
+        publish: Callable[[str], None],
+    ) -> None:
+        self._ledger = ledger
+        self._tools = tools
+        self._spools = spools
+        self._path_of = path_of
+        self._publish = publish
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[Claim, Stop]] = {}
+        self._draining = False
+
+    def process_next(self) -> bool:
+        """Work on the next recognition that is due; False when there is none."""
+        if self._draining:
+            return False
+        claim = self._ledger.claim_next()
+        if claim is None:
+            return False
+        self._publish(claim.id)
+        stop = Stop()
+        with self._lock:
+            self._running[claim.id] = (claim, stop)
+            if self._draining:
+                stop.set(Reason.DRAINED)
+        try:
+            self._process(claim, stop)
+        finally:
+            with self._lock:
+                del self._running[claim.id]
+            self._publish(claim.id)
+        return True
+
+    def cancel(self, recognition_id: str) -> None:
+        """End the work on a recognition that nobody wants any more, if it is done here."""
+        with self._lock:
+            found = self._running.get(recognition_id)
+        if found is not None:
+            found[1].set(Reason.CANCELLED)
+        else:
+            self.forget(recognition_id)
+
+    def drain(self) -> None:
+        """Take nothing new; what runs stores its windows and goes back to the queue."""
+        with self._lock:
+            self._draining = True
+            running = list(self._running.values())
+        for _, stop in running:
+            stop.set(Reason.DRAINED)
+
+    def renew(self) -> None:
+        """Renew every lease held here; whoever lost one stops."""
+        with self._lock:
+            running = list(self._running.values())
+        for claim, stop in running:
+            if not self._ledger.renew(claim):
+                stop.set(Reason.LOST)
+
+    def forget(self, recognition_id: str) -> None:
+        """Remove the decoded sound of a recognition."""
+        shutil.rmtree(self._spools / recognition_id, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Remove decoded sound that no unfinished recognition refers to."""
+        if not self._spools.is_dir():
+            return
+        found = {folder.name for folder in self._spools.iterdir()}
+        for recognition_id in found - self._ledger.unfinished():
+            with self._lock:
+                busy = recognition_id in self._running
+            if not busy:
+                self.forget(recognition_id)
+
+    def _process(self, claim: Claim, stop: Stop) -> None:
+        try:
+            self._run(claim, stop)
+        except Stopped as stopped:
+            self._stopped(claim, stopped.reason)
+        except LostLease:
+            _log.info("recognition %s went to somebody else", claim.id)
+        except ModelNotReady as error:
+            self._postpone(claim, error)
+        except StenografError as error:
+            self._fail(claim, error)
+        except MemoryError:
+            self._fail(claim, OutOfResources("Memory ran out."))
+        except OSError as error:
+            self._fail(claim, _disk_error(error))
+        except Exception:
+            _log.exception("recognition %s failed", claim.id)
+            self._fail(claim, _internal())
+
+    def _run(self, claim: Claim, stop: Stop) -> None:
+        model = claim.options.model or self._identify(claim)
+        if model is None:
+            return
+        folder = self._spools / claim.id
+        folder.mkdir(parents=True, exist_ok=True)
+        notebook = Notebook(self._ledger, claim, self._publish)
+        transcript = pipeline.run(
+            self._source(claim), folder / "sound.f32", notebook, stop, self._tools, model
+        )
+        self._ledger.finish(claim, transcript)
+        self.forget(claim.id)
+        _log.info("recognition %s completed, %.1f s", claim.id, transcript.duration_s)
+
+    def _identify(self, claim: Claim) -> str | None:
+        """The model that will answer; None when its computation is already somebody else's."""
+        try:
+            model = self._tools.engine.model_id()
+        except ModelNotReady:
+            # The sound can be decoded and judged meanwhile; the pipeline asks again.
+            return claim.model
+        if model != claim.model and not self._ledger.identify(claim, model):
+            self.forget(claim.id)
+            return None
+        return model
+
+    def _source(self, claim: Claim) -> Path:
+        for upload_id in claim.upload_ids:
+            try:
+                return self._path_of(upload_id)
+            except NotFound:
+                continue
+        raise NotFound("The recording of this job is no longer there.")
+
+    def _stopped(self, claim: Claim, reason: Reason) -> None:
+        if reason is Reason.DRAINED:
+            with _leaving(claim):
+                self._ledger.release(claim)
+        elif reason is Reason.CANCELLED:
+            self.forget(claim.id)
+
+    def _postpone(self, claim: Claim, error: ModelNotReady) -> None:
+        policy = error.retry
+        delay_s = policy.delay_s if policy else 0.0
+        with _leaving(claim):
+            self._ledger.postpone(claim, error, delay_s)
+
+    def _fail(self, claim: Claim, error: StenografError) -> None:
+        _log.warning("recognition %s: %s: %s", claim.id, error.code, error.message)
+        with _leaving(claim):
+            if self._ledger.fail(claim, error):
+                self.forget(claim.id)
+
+
+@contextmanager
+def _leaving(claim: Claim) -> Iterator[None]:
+    try:
+        yield
+    except LostLease:
+        _log.info("recognition %s went to somebody else", claim.id)
+
+
+def _disk_error(error: OSError) -> StenografError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM):
+        return OutOfResources("Disk space or another resource of the server ran out.")
+    _log.error("disk error", exc_info=error)
+    return _internal()
+
+
+def _internal() -> StenografError:
+    return StenografError(
+        "Something went wrong inside the service.", hint="The log of the backend says what."
+    )

@@ -1,0 +1,65 @@
+"""What the backend's tests share: a database on disk and a clock that only moves when told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stenograf.backend.db import Database
+from stenograf.backend.jobs import Content, JobStore
+from stenograf.backend.ledger import Ledger
+
+START = 1_700_000_000.0
+
+
+@dataclass
+class Clock:
+    """Unix seconds."""
+
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Tables:
+    """The job table from both sides."""
+
+    database: Database
+    clock: Clock
+    jobs: JobStore
+    ledger: Ledger
+
+    def another_process(self) -> Ledger:
+        """A worker process with its own leases."""
+        return Ledger(self.database, boot_id="other", lease_s=30, clock=self.clock)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tables(tmp_path: Path, clock: Clock) -> Iterator[Tables]:
+    database = Database(f"sqlite:///{tmp_path / 'jobs.db'}")
+    database.migrate(tmp_path / "migrate.lock")
+    jobs = JobStore(database, max_queued=3, clock=clock)
+    yield Tables(database, clock, jobs, Ledger(database, boot_id="boot", lease_s=30, clock=clock))
+    database.close()
+
+
+def content(n: int = 1, upload_id: str | None = None, filename: str = "запись.mp3") -> Content:
+    """The n-th recording."""
+    return Content(
+        upload_id=upload_id or f"upload{n}",
+        sha256=f"{n:064x}",
+        size_bytes=1000 + n,
+        filename=filename,
+        media_type="audio/mpeg",
+    )
