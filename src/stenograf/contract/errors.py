@@ -6,6 +6,8 @@
     │   ├── UndecodableAudio            422 undecodable_audio
     │   ├── UnsupportedFormat           415 unsupported_format
     │   ├── DecodeLimitExceeded         422 decode_limit_exceeded
+    │   ├── MethodNotAllowed            405 method_not_allowed
+    │   ├── UnsupportedVersion          412 unsupported_version
     │   └── ChecksumMismatch            460 checksum_mismatch
     ├── Unauthorized                    401 unauthorized
     ├── NotFound                        404 not_found
@@ -120,6 +122,18 @@ class DecodeLimitExceeded(BadRequest):
     """Decoding took more time, memory or sound than the limits allow."""
 
     code, status = "decode_limit_exceeded", 422
+
+
+class MethodNotAllowed(BadRequest):
+    """The address exists, the method on it does not."""
+
+    code, status = "method_not_allowed", 405
+
+
+class UnsupportedVersion(BadRequest):
+    """The request speaks a protocol version that is not spoken here."""
+
+    code, status = "unsupported_version", 412
 
 
 class ChecksumMismatch(BadRequest):

@@ -1,0 +1,171 @@
+"""tus 1.0 over the upload store: `/files` and `/files/{id}`."""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from stenograf.backend.api import tus
+from stenograf.backend.uploads import Checksum, Upload, UploadStore
+from stenograf.contract.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    StenografError,
+    TooLarge,
+    error_json,
+)
+
+__all__ = ["EXPOSED_HEADERS", "METHODS", "REQUEST_HEADERS", "router"]
+
+EXPOSED_HEADERS, METHODS, REQUEST_HEADERS = tus.EXPOSED_HEADERS, tus.METHODS, tus.REQUEST_HEADERS
+
+_ROUTES = (
+    ("POST", "/files", "Create an upload (tus creation, creation-with-upload)"),
+    ("OPTIONS", "/files", "What this tus server can do"),
+    ("HEAD", "/files/{upload_id}", "How much of the upload is here"),
+    ("PATCH", "/files/{upload_id}", "Add a chunk at the upload's offset"),
+    ("DELETE", "/files/{upload_id}", "Remove the upload (tus termination)"),
+    ("OPTIONS", "/files/{upload_id}", "What this tus server can do"),
+)
+_HIDDEN_ROUTES = (  # the slash is for clients that add one, POST for X-HTTP-Method-Override
+    ("POST", "/files/"),
+    ("OPTIONS", "/files/"),
+    ("POST", "/files/{upload_id}"),
+)
+
+
+def router(store: UploadStore) -> APIRouter:
+    """The routes of tus 1.0 over `store`; they render errors themselves, with tus headers."""
+    routes = APIRouter(tags=["uploads"])
+    endpoint = _Endpoint(store).serve
+    for method, path, summary in _ROUTES:
+        routes.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            summary=summary,
+            name=f"tus {method} {path}",
+            response_class=Response,
+        )
+    for method, path in _HIDDEN_ROUTES:
+        routes.add_api_route(path, endpoint, methods=[method], include_in_schema=False)
+    return routes
+
+
+class _Endpoint:
+    def __init__(self, store: UploadStore) -> None:
+        self._store = store
+        self._collection = {"POST": self._create, "OPTIONS": self._discover}
+        self._member: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "HEAD": self._status,
+            "PATCH": self._append,
+            "DELETE": self._terminate,
+            "OPTIONS": self._discover,
+        }
+
+    async def serve(self, request: Request) -> Response:
+        try:
+            response = await self._dispatch(request)
+        except ClientDisconnect:
+            response = Response(status_code=400)  # nobody is there to read it
+        except StenografError as error:
+            response = _render(error, request)
+        response.headers["Tus-Resumable"] = tus.VERSION
+        return response
+
+    async def _dispatch(self, request: Request) -> Response:
+        handlers = self._member if "upload_id" in request.path_params else self._collection
+        override = tus.single(request.headers, "X-HTTP-Method-Override")
+        handler = handlers.get(override or request.method)
+        if handler is None:
+            raise MethodNotAllowed(f"Allowed here: {', '.join(handlers)}.")
+        if handler != self._discover:
+            tus.check_version(request.headers)
+        return await handler(request)
+
+    async def _discover(self, _request: Request) -> Response:
+        capacity = await run_in_threadpool(self._store.capacity)
+        headers = {
+            "Tus-Version": tus.VERSION,
+            "Tus-Extension": tus.EXTENSIONS,
+            "Tus-Checksum-Algorithm": ",".join(tus.CHECKSUMS),
+            "Tus-Max-Size": str(capacity),
+        }
+        return Response(status_code=204, headers=headers)
+
+    async def _create(self, request: Request) -> Response:
+        if "Upload-Concat" in request.headers:
+            raise BadRequest("Concatenation is not spoken here.", param="Upload-Concat")
+        length = tus.announced_length(request.headers)
+        metadata = tus.metadata(request.headers)
+        with_chunk = request.headers.get("Content-Type") == tus.CHUNK_TYPE
+        checksum = tus.checksum(request.headers) if with_chunk else None
+        upload = await run_in_threadpool(self._store.create, length, metadata)
+        if with_chunk:
+            try:
+                upload = await self._receive(request, upload, 0, checksum)
+            except BaseException:
+                # the client does not know the address yet, so nobody could go on with it
+                await run_in_threadpool(self._store.discard, upload.id)
+                raise
+        headers = tus.answer_headers(upload) | {"Location": _location(request, upload)}
+        return Response(status_code=201, headers=headers)
+
+    async def _status(self, request: Request) -> Response:
+        upload = await run_in_threadpool(self._store.info, request.path_params["upload_id"])
+        headers = tus.answer_headers(upload) | {"Cache-Control": "no-store"}
+        if upload.length is None:
+            headers["Upload-Defer-Length"] = "1"
+        else:
+            headers["Upload-Length"] = str(upload.length)
+        if upload.metadata:
+            headers["Upload-Metadata"] = tus.format_metadata(upload.metadata)
+        return Response(status_code=200, headers=headers)
+
+    async def _append(self, request: Request) -> Response:
+        tus.check_chunk_type(request.headers)
+        offset = tus.number(request.headers, "Upload-Offset")
+        if offset is None:
+            raise BadRequest("Upload-Offset is missing.", param="Upload-Offset")
+        length = tus.number(request.headers, "Upload-Length")
+        checksum = tus.checksum(request.headers)
+        upload = await run_in_threadpool(self._store.info, request.path_params["upload_id"])
+        upload = await self._receive(request, upload, offset, checksum, length)
+        return Response(status_code=204, headers=tus.answer_headers(upload))
+
+    async def _receive(
+        self,
+        request: Request,
+        upload: Upload,
+        offset: int,
+        checksum: Checksum | None,
+        length: int | None = None,
+    ) -> Upload:
+        body_bytes = tus.number(request.headers, "Content-Length") or 0
+        whole = upload.length if upload.length is not None else length
+        if offset == upload.offset and whole is not None and offset + body_bytes > whole:
+            raise TooLarge(f"The chunk ends after byte {whole}, the end of the upload.")
+        return await self._store.receive(
+            upload.id, offset, request.stream(), checksum=checksum, length=length
+        )
+
+    async def _terminate(self, request: Request) -> Response:
+        await run_in_threadpool(self._store.delete, request.path_params["upload_id"])
+        return Response(status_code=204)
+
+
+def _location(request: Request, upload: Upload) -> str:
+    """The upload's path under the path that was asked: right behind any proxy and mount."""
+    root, path = request.scope.get("root_path", ""), request.scope["path"].rstrip("/")
+    return quote(f"{path if path.startswith(root) else root + path}/{upload.id}")
+
+
+def _render(error: StenografError, request: Request) -> Response:
+    headers = error.headers()
+    if error.status == 412:
+        headers["Tus-Version"] = tus.VERSION
+    request_id = getattr(request.state, "request_id", None)
+    return JSONResponse(error_json(error, request_id), error.status, headers)

@@ -1,0 +1,264 @@
+"""One chunk on its way to the disk."""
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stenograf.backend import upload_record as records
+from stenograf.backend.upload_record import CONTENT, Record
+from stenograf.contract.errors import (
+    BadRequest,
+    ChecksumMismatch,
+    Locked,
+    OffsetMismatch,
+    TooLarge,
+)
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_SYNC_EVERY_BYTES = 32 * 1024**2  # bounds what the last fsync has to wait for
+_READ_BYTES = 1024**2
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a chunk must hash to: `algorithm` as hashlib names it, raw `digest`."""
+
+    algorithm: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far an upload may grow; `free_bytes` tells what is left on the disk of a folder."""
+
+    max_bytes: int
+    min_free_bytes: int
+    free_bytes: Callable[[Path], int]
+
+    def room(self, folder: Path) -> int:
+        """Bytes that may still be written to the disk of `folder`."""
+        return max(0, self.free_bytes(folder) - self.min_free_bytes)
+
+
+@dataclass
+class Slot:
+    """What this process knows of one upload; `lock` guards it and the upload's files."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    writer: "Writer | None" = None
+    hashed_bytes: int = 0
+    hasher: "_Hash" = field(default_factory=hashlib.sha256)
+
+
+class Writer:
+    """Appends one chunk to one upload: `write` as bytes come, then `commit`, always `close`.
+
+    Only one exists per upload, in this process by its slot, among processes by a file lock.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        slot: Slot,
+        limits: Limits,
+        offset: int,
+        length: int | None,
+        checksum: Checksum | None,
+    ) -> None:
+        self._folder, self._slot, self._limits, self._length = folder, slot, limits, length
+        self._checksum = checksum
+        self._chunk_hasher = hashlib.new(checksum.algorithm) if checksum else None
+        self._base = self._position = self._synced = offset
+        self._hasher = slot.hasher.copy() if slot.hashed_bytes == offset else None
+        self._last_byte_at = time.monotonic()
+        self._interrupted = self._closed = False
+        self.on_interrupt: Callable[[], object] = lambda: None
+        self._descriptor = os.open(folder / CONTENT, os.O_RDWR)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        slot: Slot,
+        limits: Limits,
+        *,
+        offset: int,
+        checksum: Checksum | None,
+        length: int | None,
+    ) -> "Writer":
+        """Begin a chunk at `offset`; `length` fixes the length of an upload that has none yet.
+
+        Raises Locked, OffsetMismatch, BadRequest, TooLarge, NotFound. Call with the slot's lock.
+        """
+        if slot.writer is not None:
+            raise _locked()
+        record = records.load(folder)
+        good = records.good_bytes(folder, record)
+        if offset != good:
+            raise OffsetMismatch(
+                f"The chunk starts at byte {offset}, the upload ends at byte {good}.",
+                hint="Ask for the offset with HEAD and go on from there.",
+                param="Upload-Offset",
+            )
+        if length is not None:
+            record = _fix_length(record, length, good, limits)
+        writer = cls(folder, slot, limits, good, record.length, checksum)
+        try:
+            writer._begin(record.with_(unverified_from=good if checksum else None))
+        except BaseException:
+            os.close(writer._descriptor)
+            raise
+        slot.writer = writer
+        return writer
+
+    def _begin(self, record: Record) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _locked() from None
+        if os.fstat(self._descriptor).st_size > self._base:
+            os.ftruncate(self._descriptor, self._base)
+            os.fsync(self._descriptor)
+        if record != records.load(self._folder):
+            records.save(self._folder, record)
+
+    def idle_s(self) -> float:
+        """Seconds since the last byte came."""
+        return time.monotonic() - self._last_byte_at
+
+    def interrupt(self) -> None:
+        """Make this writer give up, from any thread."""
+        self._interrupted = True
+        self.on_interrupt()
+
+    def write(self, data: bytes) -> None:
+        """Write bytes after those already written. Raises Locked, TooLarge, OutOfResources."""
+        with self._slot.lock:
+            if self._interrupted or self._closed:
+                raise interrupted()
+            self._last_byte_at = time.monotonic()
+            self._check_room(len(data))
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._write_some(rest) :]
+            if self._position - self._synced >= _SYNC_EVERY_BYTES:
+                self._sync()
+
+    def _check_room(self, n_bytes: int) -> None:
+        most = self._limits.max_bytes if self._length is None else self._length
+        if self._position + n_bytes > most:
+            raise TooLarge(f"More bytes arrive than the {most} that fit into this upload.")
+        if n_bytes > self._limits.room(self._folder):
+            raise records.disk_full()
+
+    def _write_some(self, data: memoryview) -> int:
+        with records.disk_full_is_typed():
+            written = os.pwrite(self._descriptor, data, self._position)
+        self._position += written
+        for hasher in (self._hasher, self._chunk_hasher):
+            if hasher is not None:
+                hasher.update(data[:written])
+        return written
+
+    def checkpoint(self) -> int:
+        """Make durable what came so far; the offset that now counts. Call with the lock."""
+        if self._checksum is not None:
+            return self._base
+        self._sync()
+        return self._position
+
+    def commit(self) -> None:
+        """Verify the chunk, make it durable, seal the upload if this was its end.
+
+        Raises ChecksumMismatch; the chunk's bytes are then gone.
+        """
+        with self._slot.lock:
+            if self._closed:
+                raise interrupted()
+            if self._chunk_hasher is not None and self._checksum is not None:
+                if self._chunk_hasher.digest() != self._checksum.digest:
+                    raise ChecksumMismatch(
+                        f"The {self._checksum.algorithm} of the chunk is not the announced one.",
+                        hint="Send the same chunk again.",
+                        param="Upload-Checksum",
+                    )
+                self._checksum = None
+            self.close()
+
+    def close(self) -> None:
+        """Keep what counts, drop what does not, let the next writer in. Harmless if repeated."""
+        with self._slot.lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self._checksum is not None:
+                    os.ftruncate(self._descriptor, self._base)
+                elif self._hasher is not None:
+                    self._slot.hasher, self._slot.hashed_bytes = self._hasher, self._position
+                self._sync()
+                if (self._folder / CONTENT).exists():
+                    settle(self._folder, self._slot)
+            finally:
+                self._slot.writer = None
+                os.close(self._descriptor)
+
+    def _sync(self) -> None:
+        os.fsync(self._descriptor)
+        self._synced = self._position
+
+
+def settle(folder: Path, slot: Slot) -> Record:
+    """Bring the record in line with content that nobody writes to; seal what is complete.
+
+    Raises NotFound. Call with the slot's lock.
+    """
+    before = records.load(folder)
+    content = folder / CONTENT
+    if before.unverified_from is not None and content.stat().st_size > before.unverified_from:
+        os.truncate(content, before.unverified_from)
+        with content.open("rb") as file:
+            os.fsync(file.fileno())
+    record = before.with_(unverified_from=None)
+    if record.sha256 is None and content.stat().st_size == record.length:
+        record = record.with_(sha256=_sha256(content, slot, record.length))
+    if record != before:
+        records.save(folder, record)
+    return record
+
+
+def _sha256(content: Path, slot: Slot, length: int) -> str:
+    if slot.hashed_bytes == length:
+        return slot.hasher.hexdigest()
+    hasher = hashlib.sha256()  # the running hash was lost with the process that kept it
+    with content.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def _fix_length(record: Record, length: int, offset: int, limits: Limits) -> Record:
+    if record.length is not None:
+        raise BadRequest("The length of this upload is already known.", param="Upload-Length")
+    if length < offset:
+        raise BadRequest(f"{offset} bytes are already here.", param="Upload-Length")
+    if length > limits.max_bytes:
+        raise TooLarge(f"A recording may have at most {limits.max_bytes} bytes.")
+    return record.with_(length=length)
+
+
+def _locked() -> Locked:
+    return Locked("Another request is writing to this upload.", retry_after_s=1)
+
+
+def interrupted() -> Locked:
+    """The error of a writer that another request made give up."""
+    return Locked("Another request took this upload over.", retry_after_s=1)

@@ -1,0 +1,360 @@
+"""Files on their way in: created, appended to in chunks, sealed, claimed by jobs, expired.
+
+One folder per upload (`upload_record`), one writer per upload (`upload_writer`). Every offset and
+hash that is answered is on the disk; a process killed at any moment goes on where it was.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from stenograf.backend import upload_record as records
+from stenograf.backend.upload_record import CONTENT, Record
+from stenograf.backend.upload_writer import Checksum, Limits, Slot, Writer, interrupted, settle
+from stenograf.contract.errors import Conflict, Gone, Locked, NotFinished, NotFound, TooLarge
+
+__all__ = ["Checksum", "Upload", "UploadStore"]
+
+_POLL_S = 0.05
+_THREADS = 8  # a stalled disk must not take the service's other threads along
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload as it stands on the disk."""
+
+    id: str
+    length: int | None
+    """Bytes of the whole; None while the client does not know."""
+    offset: int
+    """Bytes that are here for good."""
+    filename: str
+    """As the client named it, without folders; for display only, may be empty."""
+    media_type: str
+    """As the client claims, application/octet-stream otherwise; never to be trusted."""
+    metadata: Mapping[str, str]
+    created_at: datetime
+    expires_at: datetime | None
+    """When it will be removed; None once a job has claimed it."""
+    sha256: str | None
+    """Hexadecimal, of the whole content; None until the last byte is here."""
+    claimed: bool
+
+    @property
+    def sealed(self) -> bool:
+        """Complete: the content will never change again."""
+        return self.sha256 is not None
+
+
+class UploadStore:
+    """Uploads under one folder.
+
+    Sync methods do short disk work: from an event loop call them in a thread; `receive` is for
+    the loop itself. All raise NotFound for an unknown id and Gone for an expired upload.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        max_bytes: int,
+        min_free_bytes: int = 0,
+        ttl_s: float = 24 * 3600,
+        clock: Callable[[], float] = time.time,
+        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        stall_s: float = 1.0,
+        patience_s: float = 2.5,
+    ) -> None:
+        """Keep uploads in `root`, which is made if missing.
+
+        `ttl_s` counts from the last byte that came. A second writer waits `patience_s` for the
+        first; one from which no byte came for `stall_s` has to give up.
+        """
+        root.mkdir(parents=True, exist_ok=True)
+        self._root = root
+        self._limits = Limits(max_bytes, min_free_bytes, free_bytes)
+        self._ttl_s, self._clock = ttl_s, clock
+        self._stall_s, self._patience_s = stall_s, patience_s
+        self._slots: dict[str, Slot] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="uploads")
+
+    def close(self) -> None:
+        """Let the store's threads end."""
+        self._threads.shutdown()
+
+    def capacity(self) -> int:
+        """The longest upload that would be accepted now, bytes."""
+        return min(self._limits.max_bytes, self._limits.room(self._root))
+
+    def create(self, length: int | None, metadata: Mapping[str, str] | None = None) -> Upload:
+        """A new, empty upload of `length` bytes, None if that is not known yet.
+
+        Raises TooLarge when the setting or the disk does not allow it.
+        """
+        self._check_length(length or 0)
+        upload_id = secrets.token_hex(16)
+        folder = self._root / upload_id
+        folder.mkdir()
+        (folder / CONTENT).touch()
+        self._touch(folder)
+        records.save(folder, Record(length, dict(metadata or {}), self._clock()))
+        records.sync_folder(self._root)
+        return self.info(upload_id)
+
+    def info(self, upload_id: str) -> Upload:
+        """The upload as it stands; bytes that a writer has brought so far are made durable."""
+        folder, slot = self._find(upload_id)
+        with slot.lock:
+            record = records.load(folder)
+            if self._expired(folder, record, slot):
+                raise Gone("This upload has expired.", hint="Send the file again.")
+            if slot.writer is not None:
+                return self._view(folder, record, slot.writer.checkpoint())
+            if record.sha256 is None and not _busy_elsewhere(folder):
+                record = settle(folder, slot)
+            return self._view(folder, record, records.good_bytes(folder, record))
+
+    def append(
+        self,
+        upload_id: str,
+        offset: int,
+        chunks: Iterable[bytes],
+        *,
+        checksum: Checksum | None = None,
+        length: int | None = None,
+    ) -> Upload:
+        """Add one tus chunk at `offset`, given as pieces of bytes; the last byte seals.
+
+        `length` fixes the length of an upload created without. With `checksum` the chunk counts
+        as a whole or not at all. Raises OffsetMismatch, Locked, TooLarge, OutOfResources,
+        ChecksumMismatch, BadRequest; without a checksum, what came before the error is kept.
+        """
+        writer = self._open(upload_id, offset, checksum, length)
+        try:
+            for chunk in chunks:
+                writer.write(chunk)
+            writer.commit()
+        finally:
+            self._end(upload_id, writer)
+        return self.info(upload_id)
+
+    async def receive(
+        self,
+        upload_id: str,
+        offset: int,
+        chunks: AsyncIterable[bytes],
+        *,
+        checksum: Checksum | None = None,
+        length: int | None = None,
+    ) -> Upload:
+        """`append` for the event loop; waits for another writer, or ends it if it is stalled."""
+        writer = await self._take(upload_id, offset, checksum, length)
+        try:
+            await self._pump(writer, chunks)
+            await self._in_thread(writer.commit)
+        finally:
+            # shielded: a cancelled request must still let the next writer in
+            await asyncio.shield(self._in_thread(self._end, upload_id, writer))
+        return await self._in_thread(self.info, upload_id)
+
+    def path(self, upload_id: str) -> Path:
+        """Where the content of a sealed upload lies. Raises NotFinished before that."""
+        upload = self.info(upload_id)
+        if not upload.sealed:
+            raise NotFinished("The upload is not complete yet.", param="upload_id")
+        return self._root / upload_id / CONTENT
+
+    def claim(self, upload_id: str) -> Upload:
+        """Make a sealed upload a job's own: it expires no more. Harmless if repeated.
+
+        Raises NotFinished while bytes are missing.
+        """
+        return self._set_claimed(upload_id, True)
+
+    def release(self, upload_id: str) -> Upload:
+        """Undo `claim`: the upload lives for another `ttl_s`."""
+        return self._set_claimed(upload_id, False)
+
+    def claimed(self) -> set[str]:
+        """Ids of every claimed upload, for comparing with the jobs there are."""
+        return {
+            folder.name
+            for folder in self._root.iterdir()
+            if (record := _record_of(folder)) is not None and record.claimed
+        }
+
+    def delete(self, upload_id: str) -> None:
+        """Remove an upload as its sender. Raises Conflict once a job has claimed it."""
+        folder, slot = self._find(upload_id)
+        with slot.lock:
+            if records.load(folder).claimed:
+                raise Conflict("A job uses this upload.", hint="Delete the job instead.")
+        self.discard(upload_id)
+
+    def discard(self, upload_id: str) -> None:
+        """Remove an upload as its owner, claimed or not; nothing happens if it is gone."""
+        try:
+            folder, slot = self._find(upload_id)
+        except NotFound:
+            return
+        if slot.writer is not None:
+            slot.writer.interrupt()
+        with slot.lock:
+            if folder.exists():
+                records.remove(folder)
+            self._slots.pop(upload_id, None)
+
+    def expire(self, keep: Collection[str] = ()) -> list[str]:
+        """Remove what is past its time and neither claimed, being written nor in `keep`.
+
+        Returns the ids removed. To be called now and then.
+        """
+        return [f.name for f in self._root.iterdir() if f.name not in keep and self._drop_old(f)]
+
+    def _drop_old(self, folder: Path) -> bool:
+        slot = self._slots.setdefault(folder.name, Slot())
+        with slot.lock:
+            record = _record_of(folder)
+            if record is None:  # a creation or a removal that a crash cut short
+                old = folder.stat().st_mtime + self._ttl_s < self._clock()
+            else:
+                old = self._expired(folder, record, slot)
+            if old:
+                records.remove(folder)
+                self._slots.pop(folder.name, None)
+            return old
+
+    def _find(self, upload_id: str) -> tuple[Path, Slot]:
+        folder = records.folder_of(self._root, upload_id)
+        return folder, self._slots.setdefault(upload_id, Slot())
+
+    def _check_length(self, length: int) -> None:
+        if length > self._limits.max_bytes:
+            raise TooLarge(
+                f"The file has {length} bytes; at most {self._limits.max_bytes} are accepted.",
+                param="Upload-Length",
+            )
+        room = self._limits.room(self._root)
+        if length > room:
+            raise TooLarge(
+                f"The file has {length} bytes; the disk of the server has room for {room}.",
+                hint="Try again later, or ask the operator for more disk space.",
+                param="Upload-Length",
+            )
+
+    def _open(
+        self, upload_id: str, offset: int, checksum: Checksum | None, length: int | None
+    ) -> Writer:
+        self.info(upload_id)  # raises what the upload's state forbids
+        folder, slot = self._find(upload_id)
+        with slot.lock:
+            return Writer.open(
+                folder, slot, self._limits, offset=offset, checksum=checksum, length=length
+            )
+
+    async def _take(
+        self, upload_id: str, offset: int, checksum: Checksum | None, length: int | None
+    ) -> Writer:
+        give_up_at = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return await self._in_thread(self._open, upload_id, offset, checksum, length)
+            except Locked:
+                if time.monotonic() >= give_up_at:
+                    raise
+            rival = self._slots[upload_id].writer
+            if rival is not None and rival.idle_s() >= self._stall_s:
+                rival.interrupt()
+            await asyncio.sleep(_POLL_S)
+
+    async def _pump(self, writer: Writer, chunks: AsyncIterable[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as scope:
+                writer.on_interrupt = partial(
+                    loop.call_soon_threadsafe, lambda: scope.reschedule(loop.time())
+                )
+                async for chunk in chunks:
+                    if chunk:
+                        await self._in_thread(writer.write, chunk)
+        except TimeoutError:
+            raise interrupted() from None
+
+    def _end(self, upload_id: str, writer: Writer) -> None:
+        writer.close()
+        folder, slot = self._find(upload_id)
+        with slot.lock:
+            self._touch(folder)
+
+    def _set_claimed(self, upload_id: str, claimed: bool) -> Upload:
+        upload = self.info(upload_id)
+        if not upload.sealed:
+            raise NotFinished("The upload is not complete yet.", param="upload_id")
+        folder, slot = self._find(upload_id)
+        with slot.lock:
+            record = records.load(folder)
+            if record.claimed != claimed:
+                self._touch(folder)
+                records.save(folder, record.with_(claimed=claimed))
+        return self.info(upload_id)
+
+    def _touch(self, folder: Path) -> None:
+        now = self._clock()
+        os.utime(folder / CONTENT, (now, now))
+
+    def _expired(self, folder: Path, record: Record, slot: Slot) -> bool:
+        if record.claimed or slot.writer is not None:
+            return False
+        return self._clock() > self._expires_at(folder)
+
+    def _expires_at(self, folder: Path) -> float:
+        return (folder / CONTENT).stat().st_mtime + self._ttl_s
+
+    def _view(self, folder: Path, record: Record, offset: int) -> Upload:
+        return Upload(
+            id=folder.name,
+            length=record.length,
+            offset=offset,
+            filename=record.filename,
+            media_type=record.media_type,
+            metadata=record.metadata,
+            created_at=datetime.fromtimestamp(record.created_at, UTC),
+            expires_at=None
+            if record.claimed
+            else datetime.fromtimestamp(self._expires_at(folder), UTC),
+            sha256=record.sha256,
+            claimed=record.claimed,
+        )
+
+    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))
+
+
+def _record_of(folder: Path) -> Record | None:
+    try:
+        return records.load(folder)
+    except NotFound:
+        return None
+
+
+def _busy_elsewhere(folder: Path) -> bool:
+    with (folder / CONTENT).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
