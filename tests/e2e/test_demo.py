@@ -1,0 +1,105 @@
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jiwer
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stenograf.demo import edit_distance
+from stenograf.services import ServiceFailed, free_ports, running
+
+ROOT = Path(__file__).resolve().parents[2]
+
+words = st.lists(st.sampled_from(["да", "нет", "раз", "два"]), min_size=1, max_size=12)
+
+
+@given(words, words)
+def test_the_demos_word_errors_are_jiwers(expected: list[str], heard: list[str]) -> None:
+    reference = jiwer.process_words(" ".join(expected), " ".join(heard))
+    errors = reference.substitutions + reference.deletions + reference.insertions
+    assert edit_distance(expected, heard) == errors
+
+
+def test_nothing_heard_is_every_word_wrong() -> None:
+    assert edit_distance(["да", "нет"], []) == edit_distance([], ["да", "нет"]) == 2
+
+
+@contextmanager
+def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stenograf.demo", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def test_the_demo_hears_the_shipped_recordings() -> None:
+    with demo() as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "DEMO model" in out
+    names = [path.name for path in sorted((ROOT / "data" / "samples").glob("*.flac"))]
+    assert len(names) >= 2
+    assert [name for name in names if name in out] == names
+    assert len(re.findall(r"\[\d\d:\d\d\.\d{3} - \d\d:\d\d\.\d{3}\] \S", out)) >= len(names)
+    rates = [float(rate) for rate in re.findall(r"word error rate ([\d.]+)%", out)]
+    assert len(rates) == len(names)
+    assert max(rates) <= 25.0
+
+
+@pytest.mark.parametrize("missing", ["--model", "--samples"])
+def test_what_is_missing_is_said_and_nothing_is_started(missing: str, tmp_path: Path) -> None:
+    with demo(missing, str(tmp_path)) as process:
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert str(tmp_path) in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_however_the_demo_ends_its_services_end_with_it(number: signal.Signals) -> None:
+    with demo() as process:
+        children = _children(process.pid)
+        process.send_signal(number)
+        process.wait(timeout=30)
+        _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = psutil.Process(pid).children(recursive=True)
+        if len(found) >= 2:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("the demo started no services")
+
+
+def test_a_service_that_cannot_start_says_why() -> None:
+    wrong = running({"TORCH_DTYPE": "float3"})
+    with pytest.raises(ServiceFailed, match=r"(?is)llm ended.*torch_dtype"), wrong:
+        pass
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(free_ports(20))) == 20
