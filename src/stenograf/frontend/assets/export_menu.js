@@ -1,0 +1,78 @@
+// Copy the text, or take the transcript in any format, by clipboard or as a file.
+
+const FORMATS = ["txt", "srt", "vtt", "tsv", "json", "verbose_json"];
+
+async function toClipboard(text) {
+  if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
+  // Pages on plain http have no clipboard API; a selected text area still copies.
+  const area = h("textarea", { style: "position:fixed;opacity:0", readonly: true });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  if (!copied) throw new Error("copy was refused");
+}
+
+class ExportMenu {
+  constructor(say, getText) {
+    this.say = say;
+    this.getText = getText;
+    this.answer = h("span", { class: "small muted", "aria-live": "polite" });
+    this.copyButton = h("button", { type: "button", onclick: () => this.#copy(async () => this.getText()) },
+      icon("copy"), say("export.copy"));
+    this.list = h("ul", { class: "formats" });
+    this.menu = h("details", { class: "menu" },
+      h("summary", { class: "button" }, icon("down"), say("export.take")), this.list);
+    this.root = h("div", { class: "row exports" }, this.answer, this.copyButton, this.menu);
+    this.onOutside = (event) => {
+      if (!event.composedPath().includes(this.menu)) this.menu.open = false;
+    };
+    addEventListener("pointerdown", this.onOutside);
+    this.menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      this.menu.open = false;
+      this.menu.querySelector("summary").focus();
+    });
+  }
+
+  destroy() { removeEventListener("pointerdown", this.onOutside); }
+
+  offer(jobUrl, partial) {
+    this.list.replaceChildren(...FORMATS.map((format) => {
+      const url = `${jobUrl}/transcript?format=${format}${partial ? "&partial=true" : ""}`;
+      const name = this.say(`export.${format}`);
+      return h("li", { class: "row" },
+        h("span", { class: "grow" }, h("b", {}, name),
+          h("span", { class: "small muted" }, this.say(`export.${format}.what`))),
+        h("button", {
+          class: "quiet icon", type: "button", title: this.say("export.copy"),
+          "aria-label": `${this.say("export.copy")}: ${name}`,
+          onclick: () => this.#copy(() => this.#fetchText(url)),
+        }, icon("copy")),
+        h("a", {
+          class: "button quiet-link", href: `${url}&download=true`, download: "",
+          title: this.say("export.download"), "data-format": format,
+          "aria-label": `${this.say("export.download")}: ${name}`,
+        }, icon("down")));
+    }));
+  }
+
+  async #fetchText(url) {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(String(response.status));
+    return response.text();
+  }
+
+  async #copy(getText) {
+    let key = "export.copied";
+    try {
+      await toClipboard(await getText());
+    } catch {
+      key = "export.not_copied";
+    }
+    this.answer.textContent = this.say(key);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => { this.answer.textContent = ""; }, 3000);
+  }
+}

@@ -1,0 +1,109 @@
+// The recording: play, skip, speed, one clock. Sound comes from the backend with Range requests.
+
+const SPEEDS = [1, 1.25, 1.5, 2, 0.75];
+const SKIP_S = 5;
+
+class Player {
+  constructor(say, onTime) {
+    this.say = say;
+    this.onTime = onTime;
+    this.duration_s = 0;
+    this.audio = h("audio", { preload: "metadata" });
+    this.toggle = h("button", { class: "primary icon", type: "button", onclick: () => this.playOrPause() });
+    const skip = (key, step_s, text) => h("button", {
+      class: "quiet num", type: "button", "aria-label": say(key), title: say(key),
+      onclick: () => this.seek(this.audio.currentTime + step_s),
+    }, text);
+    this.speed = h("button", { class: "quiet num speed", type: "button", onclick: () => this.#faster() });
+    this.clock = h("p", { class: "num clock", "data-testid": "clock" });
+    this.problem = h("p", { class: "small muted grow", hidden: true }, say("player.unplayable"));
+    this.controls = h("div", { class: "row controls" }, this.toggle,
+      skip("player.back", -SKIP_S, `−${SKIP_S}`), skip("player.forward", SKIP_S, `+${SKIP_S}`),
+      this.speed, this.clock);
+    this.root = h("div", { class: "player" }, this.audio, this.controls, this.problem);
+    for (const name of ["play", "pause", "ended"]) this.audio.addEventListener(name, () => this.#draw());
+    this.audio.addEventListener("seeked", () => this.#tick());
+    this.audio.addEventListener("error", () => this.#unplayable());
+    this.audio.addEventListener("durationchange", () => this.#learnLength());
+    this.#draw();
+    this.#showSpeed();
+  }
+
+  load(url, duration_s) {
+    if (duration_s) this.duration_s = duration_s;
+    if (this.audio.getAttribute("src") !== url) this.audio.src = url;
+    this.#tick();
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.frame);
+    this.audio.removeAttribute("src");
+    this.audio.load(); // lets the connection go
+  }
+
+  get playing() { return !this.audio.paused && !this.audio.ended; }
+
+  playOrPause() {
+    if (this.playing) this.audio.pause();
+    else this.audio.play().catch(() => {});
+  }
+
+  seek(to_s, play = false) {
+    const last_s = this.duration_s || this.audio.duration || to_s;
+    this.audio.currentTime = Math.min(last_s, Math.max(0, to_s));
+    this.#tick();
+    if (play) this.audio.play().catch(() => {});
+  }
+
+  // What a browser records has no length in its header; going to its far end tells it.
+  #learnLength() {
+    const length_s = this.audio.duration;
+    if (length_s === Infinity && !this.probing) {
+      this.probing = true;
+      this.audio.currentTime = 1e7;
+    } else if (Number.isFinite(length_s)) {
+      if (this.probing) this.audio.currentTime = 0;
+      this.probing = false;
+      this.duration_s ||= length_s;
+      this.#tick();
+    }
+  }
+
+  #unplayable() {
+    if (!this.audio.getAttribute("src")) return;
+    this.controls.hidden = true;
+    this.problem.hidden = false;
+  }
+
+  #faster() {
+    const next = SPEEDS[(SPEEDS.indexOf(this.audio.playbackRate) + 1) % SPEEDS.length];
+    this.audio.playbackRate = this.audio.defaultPlaybackRate = next;
+    this.#showSpeed();
+  }
+
+  #showSpeed() {
+    const value = new Intl.NumberFormat(this.say.language).format(this.audio.playbackRate);
+    this.speed.textContent = `${value}×`;
+    this.speed.setAttribute("aria-label", this.say("player.speed", { value }));
+    this.speed.title = this.say("player.speed", { value });
+  }
+
+  #draw() {
+    const key = this.playing ? "player.pause" : "player.play";
+    this.toggle.replaceChildren(icon(this.playing ? "pause" : "play"));
+    this.toggle.setAttribute("aria-label", this.say(key));
+    this.toggle.title = this.say(key);
+    this.#tick();
+  }
+
+  #tick() {
+    cancelAnimationFrame(this.frame);
+    if (!this.probing) {
+      const now_s = this.audio.currentTime;
+      const text = `${clock(now_s)} / ${clock(this.duration_s)}`;
+      if (this.clock.textContent !== text) this.clock.textContent = text;
+      this.onTime(now_s, this.playing);
+    }
+    if (this.playing) this.frame = requestAnimationFrame(() => this.#tick());
+  }
+}

@@ -1,0 +1,63 @@
+"""The page, top to bottom: language, address, one of two views. Run by `stenograf.frontend`."""
+
+from html import escape
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from stenograf.frontend.client import BackendClient
+from stenograf.frontend.i18n import LANGUAGES, Language, Translator, choose
+from stenograf.frontend.views import Page
+from stenograf.settings import FrontendSettings
+
+_HERE = Path(__file__).parent
+
+
+def browser_backend(settings: FrontendSettings) -> dict[str, object]:
+    """How the browser reaches the backend: a fixed address, or a port on the page's own host."""
+    url = urlsplit(settings.backend_endpoint)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {"url": settings.backend_public_url, "port": port}
+
+
+def header(language: Language) -> None:
+    """The name of the house and the switch of languages."""
+    t = Translator(language)
+    with st.container(key="top", horizontal=True, vertical_alignment="center"):
+        if st.button("stenograf", key="wordmark", type="tertiary", help=t("action.home")):
+            st.query_params.pop("job", None)
+            st.rerun()
+        wanted = st.segmented_control(
+            t("page.language"),
+            LANGUAGES,
+            default=language,
+            format_func=str.upper,
+            label_visibility="collapsed",
+            key=f"language_{language}",
+        )
+    if wanted and wanted != language:
+        st.query_params["lang"] = wanted
+        st.rerun()
+
+
+def main() -> None:
+    """Draw the page once."""
+    language = choose(st.query_params.get("lang"), st.context.locale)
+    t = Translator(language)
+    st.set_page_config(
+        page_title=t("page.title"), page_icon=_HERE / "static" / "icon.svg", layout="wide"
+    )
+    css = (_HERE / "assets" / "shell.css").read_text("utf-8")
+    st.html(f"<style>{css}</style>")
+    settings = FrontendSettings()
+    page = Page(BackendClient(settings.backend_endpoint), t, browser_backend(settings))
+    header(language)
+    if job_id := st.query_params.get("job"):
+        page.recording(job_id)
+    else:
+        page.home()
+    st.html(f'<footer class="sg-foot">{escape(t("page.foot"))}</footer>')
+
+
+main()

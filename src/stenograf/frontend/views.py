@@ -1,0 +1,201 @@
+"""The two views of the page: the beginning (drop, settings, history) and one recording."""
+
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from stenograf.contract.errors import StenografError
+from stenograf.contract.jobs import JobView
+from stenograf.frontend.client import BackendClient
+from stenograf.frontend.components import component
+from stenograf.frontend.controls import chosen_options, draw_options
+from stenograf.frontend.i18n import Translator
+
+PAGE_SIZE = 20
+REFRESH_S = 2.0
+RECONNECT_S = 5.0
+
+_NOTICE = "notice"
+_QUERY = "history_query"
+_LIMIT = "history_limit"
+_REVISION = "job_revision"
+_MAX_LISTED = 500
+
+
+class Page:
+    """What every view needs: the backend, the words, and how the browser reaches the backend."""
+
+    def __init__(self, client: BackendClient, t: Translator, backend: dict[str, Any]) -> None:
+        self.client = client
+        self.t = t
+        self.backend = backend
+
+    # --- views ---
+
+    def home(self) -> None:
+        """Drop recordings, choose how they are recognized, find earlier ones."""
+        self.show_notice()
+        self._service_state()
+        drop, settings = st.columns([1.75, 1], gap="large")
+        with settings, st.container(key="settings"):
+            st.html(f'<h2 class="sg-h2">{escape(self.t("options.title"))}</h2>')
+            draw_options(self.t)
+        with drop:
+            self.uploader(compact=False)
+        self._history()
+
+    def recording(self, job_id: str) -> None:
+        """One job: progress, sound, text, downloads."""
+        self.show_notice()
+        component("job_view")(
+            key="job_view",
+            data={
+                "job_id": job_id,
+                "backend": self.backend,
+                "language": self.t.language,
+                "revision": st.session_state.get(_REVISION, 0),
+                "strings": self.t.subset(
+                    "action.", "delete.", "error.", "export.", "player.", "stage.",
+                    "status.", "text.", "time.", "unit.", "warning.", "wave.",
+                ),
+            },
+            on_action_change=lambda: self.act(job_id, st.session_state["job_view"]["action"]),
+        )  # fmt: skip
+        self.uploader(compact=True)
+
+    def uploader(self, *, compact: bool) -> None:
+        """The drop zone, or only the list of running uploads when `compact`."""
+        component("uploader")(
+            key="uploader",
+            data={
+                "backend": self.backend,
+                "language": self.t.language,
+                "compact": compact,
+                "options": chosen_options().model_dump(mode="json"),
+                "strings": self.t.subset("error.", "time.", "unit.", "upload.", "uploader."),
+            },
+            on_created_change=lambda: self.created(st.session_state["uploader"]["created"]),
+        )
+
+    # --- what a person decided ---
+
+    def created(self, event: dict[str, Any] | None) -> None:
+        """A job exists now; a recording that came alone is opened if nobody reads another one."""
+        if event and event.get("alone") and "job" not in st.query_params:
+            st.query_params["job"] = str(event["id"])
+
+    def act(self, job_id: str, event: dict[str, Any] | None) -> None:
+        """Carry out a button of the recording: cancel, retry, purge, home."""
+        name = (event or {}).get("name")
+        try:
+            if name == "cancel":
+                self.client.cancel(job_id)
+            elif name == "retry":
+                self.client.retry(job_id)
+            elif name == "purge":
+                self.client.purge(job_id)
+                st.session_state[_NOTICE] = ("plain", self.t("delete.done"), "")
+        except StenografError as error:
+            st.session_state[_NOTICE] = ("bad", *self.explain(error))
+        else:
+            if name in ("purge", "home"):
+                st.query_params.pop("job", None)
+        st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
+
+    # --- parts ---
+
+    def explain(self, error: StenografError) -> tuple[str, str]:
+        """What went wrong and what to do, in the reader's language."""
+        title = self.t.get(f"error.{error.code}") or error.message
+        hint = self.t.get(f"error.{error.code}.hint") or error.hint or ""
+        return title, hint
+
+    def show_notice(self) -> None:
+        """Say once what happened to the last action."""
+        if notice := st.session_state.pop(_NOTICE, None):
+            draw_notice(*notice)
+
+    def _service_state(self) -> None:
+        if self._unready() is not None:
+            st.fragment(self._wait_until_ready, run_every=RECONNECT_S)()
+
+    def _wait_until_ready(self) -> None:
+        problem = self._unready()
+        if problem is None:
+            st.rerun()
+        else:
+            draw_notice("warn", *problem)
+
+    def _unready(self) -> tuple[str, str] | None:
+        try:
+            body = self.client.readiness()
+        except StenografError as error:
+            return self.explain(error)
+        if body.get("status") in (None, "ready", "ok"):
+            return None
+        return self.t("service.not_ready"), self.t("service.not_ready.hint")
+
+    def _history(self) -> None:
+        listed = self._jobs()
+        busy = listed is not None and _busy(listed[0])
+        st.fragment(self._draw_history, run_every=REFRESH_S if busy else None)(busy)
+
+    def _draw_history(self, busy: bool) -> None:
+        listed = self._jobs()
+        if listed is None:
+            return
+        jobs, has_more = listed
+        if busy and not _busy(jobs):
+            st.rerun()  # nothing moves any more: stop asking
+        answer = component("history")(
+            key="history",
+            data={
+                "jobs": [_row(job) for job in jobs],
+                "has_more": has_more,
+                "query": st.session_state.get(_QUERY, ""),
+                "language": self.t.language,
+                "strings": self.t.subset("error.", "history."),
+            },
+            on_search_change=_remember_search,
+            on_more_change=_show_more,
+            on_open_change=lambda: None,
+        )
+        if answer.open:
+            st.query_params["job"] = answer.open
+            st.rerun()
+
+    def _jobs(self) -> tuple[list[JobView], bool] | None:
+        limit = st.session_state.get(_LIMIT, PAGE_SIZE)
+        try:
+            page = self.client.jobs(st.session_state.get(_QUERY, ""), limit=limit)
+        except StenografError:
+            return None  # the notice above says it already
+        return page.data, page.next_cursor is not None and limit < _MAX_LISTED
+
+
+def draw_notice(tone: str, title: str, hint: str) -> None:
+    """A sentence and a way out; both are escaped."""
+    role = "alert" if tone == "bad" else "status"
+    st.html(
+        f'<div class="sg-notice sg-{escape(tone)}" role="{role}">'
+        f"<strong>{escape(title)}</strong><p>{escape(hint)}</p></div>"
+    )
+
+
+def _busy(jobs: list[JobView]) -> bool:
+    return any(not job.status.final for job in jobs)
+
+
+def _row(job: JobView) -> dict[str, Any]:
+    return job.model_dump(mode="json", exclude={"options", "links", "size_bytes"})
+
+
+def _remember_search() -> None:
+    st.session_state[_QUERY] = st.session_state["history"]["search"] or ""
+    st.session_state[_LIMIT] = PAGE_SIZE
+
+
+def _show_more() -> None:
+    limit = st.session_state.get(_LIMIT, PAGE_SIZE) + PAGE_SIZE
+    st.session_state[_LIMIT] = min(limit, _MAX_LISTED)
