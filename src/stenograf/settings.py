@@ -151,6 +151,24 @@ class FrontendSettings(_Settings):
     )
 
 
+class ContainerSettings(_Settings):
+    """What `docker-compose.yaml` reads from .env beside the ports; no service reads it."""
+
+    publish_address: str = Field(
+        "127.0.0.1", description="host address the ports are published on; 0.0.0.0 opens them"
+    )
+    container_llm_endpoint: Endpoint = Field(
+        "http://llm:4321", description="LLM_ENDPOINT of the backend's container"
+    )
+    llm_memory: str = Field("8g", description="memory limit of the model service's container")
+    backend_memory: str = Field("3g", description="memory limit of the backend's container")
+    frontend_memory: str = Field("1g", description="memory limit of the page's container")
+    llm_cpus: float = Field(0, ge=0, description="CPU limit of the model service; 0: none")
+    backend_cpus: float = Field(0, ge=0, description="CPU limit of the backend; 0: none")
+    frontend_cpus: float = Field(0, ge=0, description="CPU limit of the page; 0: none")
+    image_prefix: str = Field("stenograf", description="first part of the images' names")
+
+
 SEED_NAMES = (
     "LOCAL_LLM_MODEL",
     "TORCH_DTYPE",
@@ -164,6 +182,7 @@ _SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("model service (llm, 4321)", LlmSettings),
     ("backend (8009)", BackendSettings),
     ("page (frontend, 8010)", FrontendSettings),
+    ("containers (docker-compose.yaml)", ContainerSettings),
 )
 
 

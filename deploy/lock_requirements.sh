@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Writes deploy/requirements/*.lock: every package of an image with its version and hashes.
+# Left out on purpose:
+#   torch            its wheel differs between PyTorch's indexes (CPU, CUDA) and PyPI
+#   faster-whisper's dependencies in the backend: only its voice activity file is used there,
+#                    and ctranslate2 alone is 150 MB
+set -euo pipefail
+cd "$(dirname "$0")/.."
+locks=deploy/requirements
+
+compile() {
+    ${UV:-uv} pip compile --quiet --generate-hashes --no-strip-markers --no-annotate \
+        --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+        --custom-compile-command "make lock_requirements" "$@"
+}
+
+grep -v '^faster-whisper==' req_backend.txt | compile - -o "$locks/backend.lock"
+grep '^faster-whisper==' req_backend.txt | compile --no-deps --no-header - >>"$locks/backend.lock"
+compile req_frontend.txt -o "$locks/frontend.lock"
+grep -v '^torch==' req_llm.txt | cat - "$locks/torch.in" | compile - -o "$locks/llm.lock"
+compile "$locks/torch.in" -c "$locks/llm.lock" -o "$locks/torch.lock"
