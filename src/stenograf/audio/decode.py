@@ -121,7 +121,9 @@ def decode(
                 spool_fd=spool_fd,
                 **dataclasses.asdict(limits),
             )
-            result = _run(task, on_progress or _ignore_progress, should_stop or _never)
+            result = _run(
+                task, spool.parent, on_progress or _ignore_progress, should_stop or _never
+            )
             decoded = _decoded(result, os.fstat(spool_fd).st_size)
         partial.replace(spool)
         return decoded
@@ -130,11 +132,11 @@ def decode(
 
 
 def _run(
-    task: ChildTask, on_progress: OnProgress, should_stop: Callable[[], bool]
+    task: ChildTask, folder: Path, on_progress: OnProgress, should_stop: Callable[[], bool]
 ) -> dict[str, Any]:
     """Start the process, follow it to its end, give back its result or raise its error."""
     outcome: dict[str, Any] = {}
-    with TemporaryFile() as complaints:
+    with TemporaryFile(dir=folder) as complaints:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "stenograf.audio.decode_child", json.dumps(vars(task))],
             stdin=subprocess.DEVNULL,

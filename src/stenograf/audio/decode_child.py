@@ -17,11 +17,11 @@ import time
 from traceback import format_exc
 from typing import Any
 
-# PyAV and numpy load the last three when first needed; by then no file can be opened any more.
+# PyAV loads the subtitle modules when first needed; by then no file can be opened any more.
 import av.logging
 import av.subtitles.codeccontext
 import av.subtitles.stream
-import numpy.fft  # noqa: F401
+import numpy as np
 
 from stenograf.audio.container import NotReadable, Recording, open_recording
 from stenograf.audio.envelope import EnvelopeMeter
@@ -42,6 +42,7 @@ def main(argument: str) -> int:
     _die_with_parent(task.parent_pid)
     av.logging.set_libav_level(av.logging.PANIC)
     try:
+        _rehearse()
         _limit_resources(task)
         _say({"result": _decode(task)})
     except NotReadable as error:
@@ -108,6 +109,7 @@ def _findings(recording: Recording, mixer: Mixer) -> dict[str, float]:
         "shape_changes": max(0, mixer.shape_changes),
         "filled_s": mixer.timeline.filled_s,
         "jumps": mixer.timeline.jumps,
+        "other_tracks": len(recording.container.streams.audio) - 1,
     }
 
 
@@ -175,6 +177,13 @@ def _limit_resources(task: ChildTask) -> None:
     # With no free descriptor left, no file and no connection can be opened from here on.
     highest = max(task.source_fd, task.spool_fd, 2) + 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+
+
+def _rehearse() -> None:
+    """Measure a little noise, so that what numpy loads and allocates on first use is there."""
+    meter = Meter()
+    meter.add(np.random.default_rng(0).standard_normal(SAMPLE_RATE, np.float32))
+    assert meter.measurement.rms
 
 
 def _die_with_parent(parent_pid: int) -> None:

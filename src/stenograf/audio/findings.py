@@ -21,4 +21,5 @@ _SENTENCES = (
     ("shape_changes", "format_changed", "The sound's format changes {:.0f} times in the file."),
     ("filled_s", "gaps_filled", "{:.1f} seconds missing in the file were filled with silence."),
     ("jumps", "clock_jumps", "The file's clock jumps {:.0f} times; times may be off there."),
+    ("other_tracks", "other_tracks", "{:.0f} further sound tracks in the file were left out."),
 )

@@ -21,14 +21,24 @@ _BLOCK_VALUES = 4_000_000  # many channels: fewer seconds in a block
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000  # Hz; outside, the header lies
 _LARGEST_VALUE = 1e10  # far above any integer scale; its square still fits float32
 
-_FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31}
+_FORMATS = {  # FFmpeg's sample formats, planar or not: numpy's dtype and the value of full scale
+    "u8": (np.dtype("u1"), 2.0**7),
+    "s16": (np.dtype("i2"), 2.0**15),
+    "s32": (np.dtype("i4"), 2.0**31),
+    "s64": (np.dtype("i8"), 2.0**63),
+    "flt": (np.dtype("f4"), 1.0),
+    "dbl": (np.dtype("f8"), 1.0),
+}
+
+_Planes = list[NDArray[Any]]
+"""A frame's values: per channel shape (n_samples,), or one of shape (n_samples * channels,)."""
 
 
 class _Shape(NamedTuple):
     sample_rate: int
     channels: int
     planar: bool
-    dtype: np.dtype[Any]
+    format: str
 
 
 class Mixer:
@@ -54,31 +64,28 @@ class Mixer:
         if resampler is not None:
             yield resampler.flush()
 
-    def _runs(self) -> Iterator[tuple[_Shape, int, list[NDArray[Any]]]]:
+    def _runs(self) -> Iterator[tuple[_Shape, int, list[_Planes]]]:
         """Frames of one shape collected to blocks, with the samples of silence before them."""
-        frames: list[NDArray[Any]] = []
+        frames: list[_Planes] = []
         shape: _Shape | None = None
-        silence = values = 0
+        silence = samples = limit = 0
         for frame in self._recording.frames():
             if not frame.samples:
                 continue
-            samples = _samples(frame)
-            here = _Shape(
-                frame.sample_rate, len(frame.layout.channels), frame.format.is_planar, samples.dtype
-            )
-            length_s = frame.samples / _checked(here).sample_rate
-            gap_s = self.timeline.gap_before(frame.time, length_s)
-            limit = min(_BLOCK_VALUES, _BLOCK_S * here.sample_rate * here.channels)
-            if frames and shape is not None and (here != shape or gap_s or values >= limit):
+            here = _shape(frame)
+            gap_s = self.timeline.gap_before(frame.time, frame.samples / here.sample_rate)
+            if shape is not None and (here != shape or gap_s or samples >= limit):
                 yield shape, silence, frames
-                frames, silence, values = [], 0, 0
+                frames, silence, samples = [], 0, 0
             if here != shape:
                 shape = here
+                limit = min(_BLOCK_S * here.sample_rate, _BLOCK_VALUES // here.channels)
                 self.shape_changes += 1
-            silence = silence if frames else round(gap_s * here.sample_rate)
-            frames.append(samples)
-            values += samples.size
-        if shape is not None and frames:
+            if gap_s:
+                silence = round(gap_s * here.sample_rate)
+            frames.append(_planes(frame, here))
+            samples += frame.samples
+        if shape is not None:
             yield shape, silence, frames
 
     def _finite(self, block: Waveform) -> Waveform:
@@ -111,33 +118,39 @@ class _Resampler:
         return rest
 
 
-def _checked(shape: _Shape) -> _Shape:
-    if not _LOWEST_RATE <= shape.sample_rate <= _HIGHEST_RATE:
+def _shape(frame: av.AudioFrame) -> _Shape:
+    layout, sample_format = frame.layout, frame.format.name
+    packed = sample_format.removesuffix("p")
+    if not _LOWEST_RATE <= frame.sample_rate <= _HIGHEST_RATE:
         raise NotReadable(
             "undecodable_audio",
-            f"The file claims {shape.sample_rate} samples per second, which no recording has.",
+            f"The file claims {frame.sample_rate} samples per second, which no recording has.",
         )
-    return shape
+    if packed not in _FORMATS:
+        raise NotReadable("unsupported_format", f"Samples of type {packed} cannot be read.")
+    return _Shape(frame.sample_rate, layout.nb_channels, packed != sample_format, packed)
 
 
-def _samples(frame: av.AudioFrame) -> NDArray[Any]:
-    """The frame's values: shape (channels, n) if planar, (1, n * channels) if interleaved."""
-    samples: NDArray[Any] = frame.to_ndarray()
-    return samples
+def _planes(frame: av.AudioFrame, shape: _Shape) -> _Planes:
+    dtype, _ = _FORMATS[shape.format]
+    planes = frame.planes
+    if not shape.planar:
+        return [np.frombuffer(planes[0], dtype, frame.samples * shape.channels)]
+    # PyAV may list more planes than there are channels when there are more than eight.
+    return [np.frombuffer(plane, dtype, frame.samples) for plane in planes[: shape.channels]]
 
 
-def _mean(shape: _Shape, frames: list[NDArray[Any]]) -> Waveform:
-    """Mean over channels in [-1, 1] for integer formats, float32, shape (n_samples,)."""
-    values = np.concatenate(frames, axis=1)
-    channels = values if shape.planar else values.reshape(-1, shape.channels).T
-    kind = np.float64 if shape.dtype == np.float64 else np.float32
+def _mean(shape: _Shape, frames: list[_Planes]) -> Waveform:
+    """Mean over channels, integer formats scaled to [-1, 1], float32, shape (n_samples,)."""
+    dtype, full_scale = _FORMATS[shape.format]
+    joined = [np.concatenate(plane) for plane in zip(*frames, strict=True)]
+    channels = joined if shape.planar else joined[0].reshape(-1, shape.channels).T
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf are dealt with afterwards
-        total = channels[0].astype(kind)
+        total = channels[0].astype(np.float64 if dtype.itemsize == 8 else np.float32)
         for channel in channels[1:]:
             total += channel
-        scale = _FULL_SCALE.get(shape.dtype.str[1:], 1.0)
-        if shape.dtype == np.uint8:
-            total -= scale * shape.channels  # unsigned: silence is in the middle
-        total *= 1.0 / (scale * shape.channels)
+        if dtype.kind == "u":
+            total -= full_scale * shape.channels  # unsigned: silence is in the middle
+        total *= 1.0 / (full_scale * shape.channels)
         mono: Waveform = total.astype(np.float32, copy=False)
-        return mono
+    return mono
