@@ -206,7 +206,7 @@ class Writer:
                     self._slot.hasher, self._slot.hashed_bytes = self._hasher, self._position
                 self._sync()
                 if (self._folder / CONTENT).exists():
-                    settle(self._folder, self._slot)
+                    settle(self._folder, self._slot, verified=self._checksum is None)
             finally:
                 self._slot.writer = None
                 os.close(self._descriptor)
@@ -216,15 +216,16 @@ class Writer:
         self._synced = self._position
 
 
-def settle(folder: Path, slot: Slot) -> Record:
+def settle(folder: Path, slot: Slot, *, verified: bool = False) -> Record:
     """Bring the record in line with content that nobody writes to; seal what is complete.
 
-    Raises NotFound. Call with the slot's lock.
+    Bytes after the record's `unverified_from` are dropped unless they are now `verified`. Raises NotFound. Call with the slot's lock.
     """
     before = records.load(folder)
     content = folder / CONTENT
-    if before.unverified_from is not None and content.stat().st_size > before.unverified_from:
-        os.truncate(content, before.unverified_from)
+    base = None if verified else before.unverified_from
+    if base is not None and content.stat().st_size > base:
+        os.truncate(content, base)
         with content.open("rb") as file:
             os.fsync(file.fileno())
     record = before.with_(unverified_from=None)
