@@ -10,6 +10,9 @@ from stenograf.backend.db import Database
 from stenograf.backend.jobs import Content, JobStore
 from stenograf.backend.ledger import Ledger
 
+from .desk import Desk
+from .model_server import ModelServer
+
 START = 1_700_000_000.0
 
 
@@ -63,3 +66,16 @@ def content(n: int = 1, upload_id: str | None = None, filename: str = "запи�
         filename=filename,
         media_type="audio/mpeg",
     )
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    server = ModelServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, model: ModelServer) -> Iterator[Desk]:
+    with Desk(tmp_path, model.url) as open_desk:
+        yield open_desk

@@ -197,7 +197,9 @@ def test_list_filters_by_the_status_that_is_shown(tables: Tables) -> None:
     assert [job.id for job in queued] == [second.id]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.text(min_size=1, max_size=60))
 def test_any_text_is_found_by_itself(tables: Tables, text: str) -> None:
     job = tables.jobs.submit(content(1, filename=text), RU, "", "m")

@@ -11,8 +11,8 @@ from stenograf.contract.errors import (
     NetworkTimeout,
     OutOfResources,
     StenografError,
-    UndecodableAudio,
     Unavailable,
+    UndecodableAudio,
 )
 from stenograf.contract.jobs import JobStatus, Stage
 from stenograf.contract.options import TranscribeOptions

@@ -1,5 +1,6 @@
 """Our own dialect: `/v1/jobs`, `/v1/options`."""
 
+import mimetypes
 import re
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from stenograf.backend.api.events import events
+from stenograf.backend.jobs import Content
 from stenograf.backend.service import Service
 from stenograf.contract.jobs import JobPage, JobRequest, JobStatus, JobView, Overview
 from stenograf.contract.options import TranscribeOptions
@@ -107,16 +109,24 @@ def _add_results(api: APIRouter, service: Service) -> None:
     def audio(job_id: str) -> Response:
         """The original recording; byte ranges are honoured."""
         path, content = service.audio(job_id)
-        safe = _SAFE_MEDIA_TYPE.fullmatch(content.media_type)
         return FileResponse(
             path,
-            media_type=content.media_type if safe else "application/octet-stream",
+            media_type=_media_type(content),
             headers={
                 "Content-Disposition": _disposition("inline", content.filename or "recording"),
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "sandbox; default-src 'none'",
             },
         )
+
+
+def _media_type(content: Content) -> str:
+    """The claimed type, or the one the name suggests; only sound and video are ever said."""
+    guessed, _ = mimetypes.guess_type(content.filename)
+    for named in (content.media_type, guessed or ""):
+        if _SAFE_MEDIA_TYPE.fullmatch(named):
+            return named
+    return "application/octet-stream"
 
 
 def _disposition(kind: str, filename: str) -> str:
