@@ -147,7 +147,7 @@ class _Batch:
         if self.output is None:
             if self.headed:
                 print(f"==> {safe(str(path))} <==", flush=True)
-            sys.stdout.buffer.write(body)
+            sys.stdout.buffer.write(body if body.endswith(b"\n") else body + b"\n")
             sys.stdout.buffer.flush()
             return
         extension = FORMATS[self.format].extension
