@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-import sys
+import socket
 import threading
 import time
 import uuid
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -28,8 +27,7 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.jobs import JobRequest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from fake_jobs import FakeJob, FakeJobs, render
+from .fake_jobs import FakeJob, FakeJobs, render
 
 EXPOSED = (
     "Location, Upload-Offset, Upload-Length, Upload-Expires, Tus-Resumable, Tus-Version, "
@@ -71,6 +69,13 @@ class FakeBackend:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    @staticmethod
+    def free_port() -> int:
+        """A port nobody listens on now."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
 
 
 @contextmanager

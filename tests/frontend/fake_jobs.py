@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from stenograf.contract.errors import Conflict, NotFinished, NotFound, StenografError
+from stenograf.contract.errors import (
+    Conflict,
+    NotFinished,
+    NotFound,
+    StenografError,
+    UndecodableAudio,
+)
 from stenograf.contract.jobs import (
     JobPage,
     JobStatus,
@@ -150,13 +156,14 @@ class FakeJobs:
     def transcript(self, job: FakeJob, *, partial: bool) -> Transcript:
         if job.view.status is not JobStatus.COMPLETED and not partial:
             raise NotFinished("The job has no complete transcript yet")
-        levels = self.overview(job).levels
+        decoded = read_wav(job.content) is not None
+        levels = Levels.model_validate(self.overview(job).levels) if decoded else None
         silence = Warning(code="no_speech", message="No speech was found.")
         return Transcript(
             duration=round((job.view.duration_s or 0) * SAMPLE_RATE),
             segments=tuple(s for window in job.windows for s in window.segments),
             warnings=(silence,) if job.silent else (),
-            levels=Levels.model_validate(levels),
+            levels=levels,
             model="fake",
         )
 
@@ -190,8 +197,6 @@ class FakeJobs:
             job.put(progress=Progress(stage=stage, elapsed_s=time.monotonic() - began))
             time.sleep(self.pace_s)
         if job.error is None and read_wav(job.content) is None:
-            from stenograf.contract.errors import UndecodableAudio
-
             job.error = UndecodableAudio("The file holds no sound that can be read")
         if job.error is not None:
             job.put(status=JobStatus.FAILED, error=job.error.body())

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import BaseModel, ValidationError
@@ -101,6 +102,13 @@ class BackendClient:
             )
         except requests.RequestException as error:
             raise Unavailable(f"The backend at {self._endpoint} cannot be reached") from error
+
+
+def browser_address(endpoint: str, public_url: str) -> dict[str, str | int]:
+    """How a browser reaches the backend: `public_url`, else a port on the page's own host."""
+    url = urlsplit(endpoint)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {"url": public_url.rstrip("/"), "port": port}
 
 
 def _segment(job_id: str) -> str:

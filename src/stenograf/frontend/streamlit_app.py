@@ -2,23 +2,15 @@
 
 from html import escape
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import streamlit as st
 
-from stenograf.frontend.client import BackendClient
+from stenograf.frontend.client import BackendClient, browser_address
 from stenograf.frontend.i18n import LANGUAGES, Language, Translator, choose
 from stenograf.frontend.views import Page
 from stenograf.settings import FrontendSettings
 
 _HERE = Path(__file__).parent
-
-
-def browser_backend(settings: FrontendSettings) -> dict[str, object]:
-    """How the browser reaches the backend: a fixed address, or a port on the page's own host."""
-    url = urlsplit(settings.backend_endpoint)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return {"url": settings.backend_public_url, "port": port}
 
 
 def header(language: Language) -> None:
@@ -51,7 +43,8 @@ def main() -> None:
     css = (_HERE / "assets" / "shell.css").read_text("utf-8")
     st.html(f"<style>{css}</style>")
     settings = FrontendSettings()
-    page = Page(BackendClient(settings.backend_endpoint), t, browser_backend(settings))
+    address = browser_address(settings.backend_endpoint, settings.backend_public_url)
+    page = Page(BackendClient(settings.backend_endpoint), t, address)
     header(language)
     if job_id := st.query_params.get("job"):
         page.recording(job_id)
@@ -60,4 +53,5 @@ def main() -> None:
     st.html(f'<footer class="sg-foot">{escape(t("page.foot"))}</footer>')
 
 
-main()
+if __name__ == "__main__":
+    main()
