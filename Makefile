@@ -7,12 +7,32 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO_MODEL := data/models/whisper-demo-ru
 
+TORCH_INDEX_GIVEN := $(filter-out undefined,$(origin TORCH_INDEX))
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH_CUDA_INDEX := https://download.pytorch.org/whl/cu130
+
 # PyTorch's CPU build is a tenth of the CUDA one; without an NVIDIA card it is taken from PyTorch's
 # own index when that answers. TORCH_INDEX= (empty) takes whatever pip finds by itself.
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || \
-	$(PYTHON) -c "import urllib.request as u; u.urlopen('https://download.pytorch.org/whl/cpu/torch/', timeout=5); print('https://download.pytorch.org/whl/cpu')" 2>/dev/null)
+	$(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU_INDEX)/torch/', timeout=5); print('$(TORCH_CPU_INDEX)')" 2>/dev/null)
 
-.PHONY: help setup demo start update_env_file test test_slow check bench evaluate_model
+# Containers. DOCKER=podman works as well; BUILD_FLAGS="--no-cache --pull" and the like reach every
+# build. CUDA=1 builds the model service for an NVIDIA card and gives it the card.
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
+BUILD_FLAGS ?=
+CUDA ?=
+START_TIMEOUT_S ?= 3600
+export IMAGE_PREFIX ?= stenograf
+COMPOSE_FILES := -f docker-compose.yaml $(if $(CUDA),-f deploy/compose.gpu.yaml)
+RUN_COMPOSE := $(COMPOSE) $(COMPOSE_FILES)
+BUILD := $(DOCKER) build $(BUILD_FLAGS)
+MODEL ?=
+
+.PHONY: help setup demo start update_env_file test test_slow check bench evaluate_model \
+	build_base_image build_torch_image build_frontend_image build_backend_image build_llm_image \
+	build_images up down drop_images clean full_start full_stop full_restart \
+	download_model lock_requirements sbom lint_containers test_containers
 
 help: ## this list
 	@grep -hE '^[a-zA-Z_]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -40,10 +60,10 @@ update_env_file: ## make .env from env.example; an existing .env is never touche
 	else cp env.example .env && echo ".env made from env.example"; fi
 
 test: setup ## every quick test, with real services on free ports
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -m "not slow and not containers"
 
 test_slow: setup ## the tests that take minutes
-	$(PY) -m pytest -q -m slow
+	$(PY) -m pytest -q -m "slow and not containers"
 
 check: setup ## format, lint, types, direction of imports
 	$(VENV)/bin/ruff format --check src tests bench
@@ -56,3 +76,76 @@ bench: setup ## every benchmark in its short form; each one: python -m bench.NAM
 
 evaluate_model: setup ## word error rates and times of the embedded model
 	$(PY) -m training.evaluate
+
+build_base_image: ## Debian, Python, a user without rights
+	$(BUILD) -t $(IMAGE_PREFIX)-base -f deploy/Dockerfile_base .
+
+build_torch_image: build_base_image ## PyTorch on the base: CPU build, CUDA=1 for NVIDIA
+	$(BUILD) -t $(IMAGE_PREFIX)-torch -f deploy/Dockerfile_torch \
+		--build-arg BASE_IMAGE=$(IMAGE_PREFIX)-base:latest \
+		--build-arg TORCH_VERSION=$$(sed -n 's/^torch==\([^ ]*\).*/\1/p' req_llm.txt) \
+		--build-arg TORCH_INDEX="$(if $(TORCH_INDEX_GIVEN),$(TORCH_INDEX),$$(DOCKER=$(DOCKER) \
+			deploy/torch_index.sh $(if $(CUDA),$(TORCH_CUDA_INDEX),$(TORCH_CPU_INDEX)) \
+			$(IMAGE_PREFIX)-base:latest))" .
+
+build_llm_image: build_torch_image ## the model service, with the embedded demo model
+	$(BUILD) -t $(IMAGE_PREFIX)-llm -f deploy/Dockerfile_llm \
+		--build-arg TORCH_IMAGE=$(IMAGE_PREFIX)-torch:latest .
+
+build_backend_image build_frontend_image: build_%_image: build_base_image
+	$(BUILD) -t $(IMAGE_PREFIX)-$* -f deploy/Dockerfile_$* \
+		--build-arg BASE_IMAGE=$(IMAGE_PREFIX)-base:latest .
+build_backend_image: ## the backend
+build_frontend_image: ## the page
+
+build_images: build_llm_image build_backend_image build_frontend_image ## every image
+
+up: update_env_file ## start the three containers, wait until the page answers
+	@COMPOSE="$(RUN_COMPOSE)" START_TIMEOUT_S=$(START_TIMEOUT_S) deploy/start.sh
+
+down: ## stop and remove the containers; recordings, texts and models stay
+	$(RUN_COMPOSE) down
+
+drop_images: ## remove the images built here, and no other
+	@for name in llm torch backend frontend base; do \
+		if $(DOCKER) image inspect $(IMAGE_PREFIX)-$$name >/dev/null 2>&1; then \
+			$(DOCKER) rmi $(IMAGE_PREFIX)-$$name || exit 1; fi; done
+
+clean: ## remove leftovers of our own builds and the caches of our tools
+	$(DOCKER) image prune --force --filter label=io.stenograf.image
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+full_start: update_env_file build_images ## build everything, start, print the address of the page
+	@$(MAKE) --no-print-directory up
+
+full_stop: ## stop, remove the images and leftovers; recordings, texts and models stay
+	@$(MAKE) --no-print-directory down
+	@$(MAKE) --no-print-directory drop_images
+	@$(MAKE) --no-print-directory clean
+
+full_restart: ## full_stop, then full_start
+	@$(MAKE) --no-print-directory full_stop
+	@$(MAKE) --no-print-directory full_start
+
+download_model: build_llm_image ## fetch MODEL (default: the one in .env) into data/models, to carry along
+	$(DOCKER) run --rm --user "$$(id -u):$$(id -g)" --volume "$(CURDIR)/data/models:/app/data/models:z" \
+		--env LOCAL_LLM_MODEL="$$(sed -n 's/^LOCAL_LLM_MODEL=//p' .env 2>/dev/null | tail -1)" \
+		$(IMAGE_PREFIX)-llm python -m stenograf.models pull $(MODEL)
+
+lock_requirements: setup ## pin every package of the images with hashes
+	UV=$(VENV)/bin/uv deploy/lock_requirements.sh
+
+sbom: setup ## bills of materials of the images' packages (CycloneDX) into build/
+	@mkdir -p build
+	@for name in torch llm backend frontend; do \
+		$(VENV)/bin/cyclonedx-py requirements deploy/requirements/$$name.lock \
+			--output-reproducible -o build/sbom-$$name.json && echo build/sbom-$$name.json; done
+
+lint_containers: setup ## hadolint, shellcheck and the compose schema
+	$(VENV)/bin/hadolint --config deploy/hadolint.yaml deploy/Dockerfile_*
+	$(VENV)/bin/shellcheck deploy/*.sh runners/*.sh .ci/run
+	npx --yes dclint@3.1.0 -c deploy/dclint.yaml docker-compose.yaml deploy/compose.*.yaml
+
+test_containers: setup ## build, run, stop, kill and restart the containers for real
+	$(PY) -m pytest -q -m containers --timeout 900 tests/containers

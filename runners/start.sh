@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The three services side by side; the first one that ends, or Ctrl-C, ends all.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PYTHON="${PYTHON:-.venv/bin/python}"
 
 pids=()

@@ -166,7 +166,6 @@ class ContainerSettings(_Settings):
     llm_cpus: float = Field(0, ge=0, description="CPU limit of the model service; 0: none")
     backend_cpus: float = Field(0, ge=0, description="CPU limit of the backend; 0: none")
     frontend_cpus: float = Field(0, ge=0, description="CPU limit of the page; 0: none")
-    image_prefix: str = Field("stenograf", description="first part of the images' names")
 
 
 SEED_NAMES = (
