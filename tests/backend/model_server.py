@@ -73,6 +73,7 @@ class ModelServer:
         self.asked: list[Asked] = []
         self.model = "model-a"
         self.ready = Reply(body={"status": "ready", "progress": 1.0})
+        self.models: Reply | None = None
         self.answer: Callable[[Asked], Reply] = lambda asked: Reply(body=heard(asked))
         self.gone_clients = 0
         self.at_once = 0
@@ -105,6 +106,8 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.path == "/ready":
                 self._send(server.ready)
+            elif self.path == "/v1/models" and server.models is not None:
+                self._send(server.models)
             elif self.path == "/v1/models":
                 row = {"id": server.model, "object": "model", "created": 1, "owned_by": "test"}
                 self._send(Reply(body={"object": "list", "data": [row]}))

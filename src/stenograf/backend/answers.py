@@ -75,7 +75,7 @@ def read_heard(answer: Any, n_samples: int, asked_language: str) -> Heard:
             language=code_of(spoken) or ("" if asked_language == "auto" else asked_language),
             language_probability=_share(answer.get("language_probability")),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = "The model service answered in a shape that is not OpenAI's verbose_json."
         raise Unavailable(message) from error
 

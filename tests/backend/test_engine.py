@@ -1,0 +1,242 @@
+"""The client of the model service: what it reads, how it fails, how it ends."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stenograf.backend.answers import error_of, read_heard
+from stenograf.backend.engine import Aborted, EngineClient
+from stenograf.contract.errors import (
+    BadRequest,
+    ModelNotFound,
+    ModelNotReady,
+    NetworkTimeout,
+    OutOfResources,
+    Overloaded,
+    StenografError,
+    Unauthorized,
+    Unavailable,
+    UndecodableAudio,
+)
+from stenograf.contract.options import DecodeOptions, TranscribeOptions
+from stenograf.contract.pcm import wav_bytes
+
+from .desk import until
+from .model_server import ModelServer, Reply, heard
+
+WAV = wav_bytes(np.zeros(16_000, np.float32))
+RU = TranscribeOptions()
+
+
+@pytest.fixture
+def engine(model: ModelServer) -> Iterator[EngineClient]:
+    client = EngineClient(model.url, api_key="secret", window_timeout_s=2)
+    yield client
+    client.close()
+
+
+def ask(engine: EngineClient, options: TranscribeOptions = RU) -> Any:
+    with engine.session() as session:
+        return engine.transcribe(session, WAV, 16_000, options, "m", lambda: False)
+
+
+def test_words_are_dealt_to_their_segments() -> None:
+    answer = {
+        "language": "russian",
+        "segments": [
+            {"start": 0.0, "end": 0.5, "text": " Раз, два."},
+            {"start": 0.5, "end": 1.0, "text": " Три."},
+        ],
+        "words": [
+            {"word": "Раз,", "start": 0.0, "end": 0.2},
+            {"word": "два.", "start": 0.2, "end": 0.6},
+            {"word": "Три.", "start": 0.5, "end": 1.0},
+        ],
+    }
+    segments = read_heard(answer, 16_000, "ru").segments
+    assert [[word.text for word in segment.words] for segment in segments] == [
+        ["Раз,", "два."],
+        ["Три."],
+    ]
+    answer["words"].append({"word": "лишнее", "start": 0.9, "end": 1.0})  # type: ignore[attr-defined]
+    by_time = read_heard(answer, 16_000, "ru").segments
+    assert [word.text for word in by_time[1].words] == ["Три.", "лишнее"]
+
+
+def test_text_without_segments_is_one_segment() -> None:
+    only = read_heard({"text": " да ", "language": "ru"}, 16_000, "ru")
+    assert [(s.start, s.end) for s in only.segments] == [(0, 16_000)]
+    assert read_heard({"text": "  "}, 16_000, "ru").segments == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked", "code"),
+    [
+        ({"language": "russian"}, "auto", "ru"),
+        ({"language": "English", "language_code": "en"}, "auto", "en"),
+        ({"language": "klingon"}, "auto", ""),
+        ({}, "ru", "ru"),
+    ],
+)
+def test_language_becomes_a_code(answer: dict[str, str], asked: str, code: str) -> None:
+    assert read_heard(answer, 16_000, asked).language == code
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+ROW = st.fixed_dictionaries(
+    {"start": JSON, "end": JSON, "text": JSON, "word": JSON},
+    optional={"tokens": JSON, "avg_logprob": JSON, "no_speech_prob": JSON, "probability": JSON},
+)
+
+
+ANSWER = st.fixed_dictionaries(
+    {}, optional={"segments": st.lists(ROW), "words": st.lists(ROW), "text": JSON}
+)
+
+
+@given(answer=JSON | ANSWER)
+def test_any_answer_is_read_or_named_unreadable(answer: object) -> None:
+    try:
+        result = read_heard(answer, 16_000, "ru")
+    except Unavailable:
+        return
+    assert all(0 <= segment.start <= segment.end for segment in result.segments)
+
+
+@pytest.mark.parametrize("moment", [float("inf"), float("nan"), 10**400, "x", None])
+def test_a_time_that_is_none_makes_the_answer_unreadable(moment: object) -> None:
+    with pytest.raises(Unavailable):
+        read_heard({"segments": [{"start": moment, "end": 1.0, "text": "да"}]}, 16_000, "ru")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b"", BadRequest),
+        (401, b"", Unauthorized),
+        (404, b"{}", ModelNotFound),
+        (422, b'{"error": {"code": "undecodable_audio", "message": "no"}}', UndecodableAudio),
+        (429, b"busy", Overloaded),
+        (500, b"<html>", Unavailable),
+        (502, b"", Unavailable),
+        (503, b'{"error": {"code": "model_not_ready", "message": "x"}}', ModelNotReady),
+        (504, b"", NetworkTimeout),
+        (507, b"", OutOfResources),
+        (500, b'{"error": {"code": "invalid_request", "message": "x"}}', Unavailable),
+        (400, b'{"error": {"code": "unavailable", "message": "x"}}', BadRequest),
+        (400, b'{"error": "text"}', BadRequest),
+        (500, b"[" * 100_000, Unavailable),
+    ],
+)
+def test_an_error_answer_becomes_the_class_that_decides(
+    status: int, body: bytes, kind: type[StenografError]
+) -> None:
+    error = error_of(status, {"retry-after": "7"}, body)
+    assert type(error) is kind
+    assert error.retry_after_s == 7
+    assert error.message
+
+
+def test_connections_are_kept_and_reopened(engine: EngineClient, model: ModelServer) -> None:
+    ask(engine)
+    with engine.session() as first:
+        pass
+    ask(engine)
+    with engine.session() as second:
+        assert second is first
+    model.answer = lambda asked: Reply(body=heard(asked), hang_up=len(model.asked) == 3)
+    assert ask(engine).segments
+    assert len(model.asked) == 4
+
+
+def test_language_auto_is_left_to_the_model(engine: EngineClient, model: ModelServer) -> None:
+    ask(engine, TranscribeOptions(decode=DecodeOptions(language="auto", word_timestamps=False)))
+    assert "language" not in model.asked[0].fields
+    assert model.asked[0].fields["timestamp_granularities[]"] == ["segment"]
+
+
+def test_a_slow_window_times_out(model: ModelServer) -> None:
+    engine = EngineClient(model.url, window_timeout_s=1)
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=10)
+    started = time.monotonic()
+    with pytest.raises(NetworkTimeout):
+        ask(engine)
+    assert time.monotonic() - started < 3
+    engine.close()
+
+
+def test_abort_ends_a_waiting_request(engine: EngineClient, model: ModelServer) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=30)
+    failures: list[BaseException] = []
+    sessions: list[Any] = []
+
+    def work() -> None:
+        with engine.session() as session:
+            sessions.append(session)
+            try:
+                engine.transcribe(session, WAV, 16_000, RU, "m", lambda: False)
+            except Aborted as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: model.at_once == 1)
+    sessions[0].abort()
+    thread.join(2)
+    assert not thread.is_alive()
+    assert len(failures) == 1
+    until(lambda: model.gone_clients == 1)
+    with engine.session() as fresh:
+        assert fresh is not sessions[0]
+
+
+def test_nobody_there() -> None:
+    engine = EngineClient("http://127.0.0.1:1")
+    for call in (engine.check, engine.model_id, lambda: ask(engine)):
+        with pytest.raises(ModelNotReady):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"status": "loading", "progress": 0.25}, "25%"),
+        ({"status": "loading", "progress": "x"}, "still loading"),
+        ({"status": "failed", "detail": "There is no folder x."}, "no folder x"),
+    ],
+)
+def test_not_ready_says_why(
+    engine: EngineClient, model: ModelServer, body: dict[str, object], said: str
+) -> None:
+    engine.check()
+    model.ready = Reply(503, body)
+    with pytest.raises(ModelNotReady, match=said):
+        engine.check()
+
+
+def test_a_server_without_ready_is_asked_for_its_models(
+    engine: EngineClient, model: ModelServer
+) -> None:
+    model.ready = Reply(404, {"detail": "Not Found"})
+    engine.check()
+    assert engine.model_id() == "model-a"
+
+
+@pytest.mark.parametrize("body", [b"not json", b"[]", b'{"data": []}', b'{"data": [1]}'])
+def test_unreadable_models(model: ModelServer, body: bytes) -> None:
+    engine = EngineClient(model.url)
+    model.ready = Reply(404, {})
+    model.models = Reply(body=body)
+    with pytest.raises(Unavailable):
+        engine.model_id()
+    engine.close()

@@ -1,0 +1,203 @@
+"""OpenAI's dialect, with the real SDK's wire shapes and with what is wrong."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import uvicorn
+
+from stenograf.backend.api import patience
+from stenograf.backend.api.patience import patient_json
+from stenograf.contract.errors import StenografError, UndecodableAudio, error_json
+
+from .desk import Desk, until
+from .sounds import noise, silence, wav
+
+URL = "/v1/audio/transcriptions"
+FORM = {"model": "whisper-1"}
+
+
+@pytest.fixture
+def served(desk: Desk) -> Iterator[str]:
+    """The same backend on a socket, for clients that need one."""
+    config = uvicorn.Config(desk.app, port=0, lifespan="off", log_level="error", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def speechlike() -> bytes:
+    """A recording that voice detection does not let through is enough for shapes."""
+    return wav(noise(1))
+
+
+def test_the_sdk_reads_every_format(served: str, tmp_path: Path) -> None:
+    client = openai.OpenAI(base_url=f"{served}/v1", api_key="none", max_retries=0)
+    path = tmp_path / "запись.wav"
+    path.write_bytes(wav(silence(1)))
+    assert client.audio.transcriptions.create(model="whisper-1", file=path).text == ""
+    verbose = client.audio.transcriptions.create(
+        model="whisper-1",
+        file=path,
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+    assert verbose.language == "russian"
+    assert verbose.duration == 1.0
+    assert verbose.words == []
+    assert client.audio.transcriptions.create(
+        model="whisper-1", file=path, response_format="vtt"
+    ).startswith("WEBVTT")
+    assert client.models.list().data[0].id == "model-a"
+    with pytest.raises(openai.UnprocessableEntityError) as failure:
+        client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b""))
+    assert failure.value.code == "undecodable_audio"
+    with pytest.raises(openai.NotFoundError):
+        client.audio.transcriptions.create(model="nonesuch", file=path)
+    client.close()
+
+
+def test_a_body_of_unknown_length_with_the_file_first(desk: Desk) -> None:
+    boundary = "x1"
+    file = speechlike()
+
+    def body() -> Iterator[bytes]:
+        yield (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        for at in range(0, len(file), 777):
+            yield file[at : at + 777]
+        yield f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="model"\r\n\r\n'.encode()
+        yield f"whisper-1\r\n--{boundary}--\r\n".encode()
+
+    headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
+    answer = desk.http.post(URL, content=body(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    job = desk.http.get("/v1/jobs").json()["data"][0]
+    assert (job["filename"], job["size_bytes"]) == ("a.bin", len(file))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"response_format": "docx"}, 422, "response_format"),
+        ({"language": "по-русски"}, 422, "language"),
+        ({"temperature": "warm"}, 422, "temperature"),
+        ({"temperature": "2"}, 422, "temperature"),
+        ({"timestamp_granularities[]": "letter"}, 422, "timestamp_granularities[]"),
+        ({"model": "nonesuch"}, 404, "model"),
+        ({"prompt": "я" * 2001}, 422, "prompt"),
+        ({"prompt": "я" * 70_000}, 400, "prompt"),
+    ],
+)
+def test_wrong_fields_name_themselves_and_leave_no_upload(
+    desk: Desk, fields: dict[str, str], status: int, param: str
+) -> None:
+    answer = desk.http.post(URL, data=FORM | fields, files={"file": ("a.wav", speechlike())})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert answer.headers["x-should-retry"] == "false"
+    assert list((desk.house.settings.data_dir / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "multipart/form-data; boundary=x"),
+        (b"--x\r\n", "multipart/form-data; boundary=x"),
+        (b"--y--\r\n", "multipart/form-data; boundary=x"),
+        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc', None),
+        (b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n', None),
+        (b"{}", "application/json"),
+        (b"file=1", "application/x-www-form-urlencoded"),
+        (b"--x\r\n" + b"A" * 20_000, None),
+    ],
+)
+def test_what_is_no_form_is_a_bad_request(
+    desk: Desk, body: bytes, content_type: str | None
+) -> None:
+    kind = content_type or "multipart/form-data; boundary=x"
+    answer = desk.http.post(URL, content=body, headers={"content-type": kind})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"]
+    assert list((desk.house.settings.data_dir / "uploads").iterdir()) == []
+
+
+def test_a_second_file_is_refused(desk: Desk) -> None:
+    files = [("file", ("a.wav", speechlike())), ("file", ("b.wav", speechlike()))]
+    assert desk.http.post(URL, data=FORM, files=files).status_code == 400
+    assert list((desk.house.settings.data_dir / "uploads").iterdir()) == []
+
+
+def test_a_model_that_is_not_there_yet_is_a_503_to_try_again(tmp_path: Path) -> None:
+    with Desk(tmp_path, "http://127.0.0.1:1", retry_scale=1.0) as desk:
+        answer = desk.http.get("/v1/models")
+        assert answer.status_code == 503
+        assert answer.headers["x-should-retry"] == "true"
+        assert desk.http.get("/ready").status_code == 503
+        assert desk.http.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("outcome", ["text", "error"])
+def test_a_long_answer_is_kept_alive(monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
+    monkeypatch.setattr(patience, "START_S", 0.02)
+
+    async def work() -> bytes:
+        await asyncio.sleep(0.1)
+        if outcome == "error":
+            raise UndecodableAudio("no sound")
+        return b'{"text": "ok"}'
+
+    async def run() -> bytes:
+        answer = await patient_json(work(), error_json)
+        assert answer.status_code == 200
+        return b"".join([piece async for piece in answer.body_iterator])  # type: ignore[attr-defined]
+
+    body = asyncio.run(run())
+    assert body.startswith(b"  ")
+    read: dict[str, Any] = json.loads(body)
+    assert read == (
+        {"text": "ok"} if outcome == "text" else error_json(UndecodableAudio("no sound"))
+    )
+
+
+def test_a_quick_error_keeps_its_own_status() -> None:
+    async def work() -> bytes:
+        raise UndecodableAudio("no sound")
+
+    with pytest.raises(StenografError):
+        asyncio.run(patient_json(work(), error_json))
+
+
+def test_a_client_that_leaves_while_it_sends_leaves_nothing(served: str, desk: Desk) -> None:
+    def half() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+        raise ConnectionError
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    with pytest.raises(ConnectionError), httpx.Client() as client:
+        client.post(f"{served}{URL}", content=half(), headers=headers)
+    uploads = desk.house.settings.data_dir / "uploads"
+    until(lambda: list(uploads.iterdir()) == [])
+
+
+def test_the_job_goes_on_when_the_client_leaves(served: str, desk: Desk) -> None:
+    with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.25) as client:
+        client.post(f"{served}{URL}", data=FORM, files={"file": ("a.wav", wav(noise(20)))})
+    until(lambda: desk.http.get("/v1/jobs").json()["data"])
+    job = desk.http.get("/v1/jobs").json()["data"][0]
+    assert desk.wait(job["id"])["status"] == "completed"

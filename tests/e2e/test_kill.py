@@ -1,0 +1,180 @@
+"""kill -9 of the backend at random moments of uploads and recognition.
+
+Nothing is lost, and no window is recognized again once it was stored.
+"""
+
+import contextlib
+import hashlib
+import json
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from stenograf.contract.pcm import wav_bytes
+
+from ..backend.model_server import Asked, ModelServer, Reply, heard
+from ..conftest import Process, free_port
+
+OPTIONS = {"cut": {"vad": False, "chunk_size_s": 1}, "normalize": {"method": "as is"}}
+SECONDS = 12
+PIECE = 64 * 1024
+
+
+def recording(seed: int) -> bytes:
+    """Noise as WAV; every second of it differs from every other."""
+    noise = np.random.default_rng(seed).normal(0, 0.05, SECONDS * 16_000)
+    return wav_bytes(noise.astype(np.float32))
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    server = ModelServer()
+    server.answer = lambda asked: Reply(body=heard(asked, f" {name_of(asked)}"), delay_s=0.15)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make_backend(tmp_path: Path, model: ModelServer) -> Iterator[Callable[..., Process]]:
+    """A backend process before the fake model server."""
+    started: list[Process] = []
+
+    def make(**environment: str) -> Process:
+        port = free_port()
+        settings = {
+            "BACKEND_PORT": str(port),
+            "DATA_DIR": str(tmp_path / "data"),
+            "LLM_ENDPOINT": model.url,
+            "MIN_FREE_BYTES": "0",
+        }
+        url, log = f"http://127.0.0.1:{port}", tmp_path / "backend.log"
+        process = Process("stenograf.backend", settings | environment, url, log)
+        process.start()
+        started.append(process)
+        return process
+
+    yield make
+    for process in started:
+        process.stop()
+
+
+def name_of(asked: Asked) -> str:
+    return hashlib.sha256(asked.wav).hexdigest()[:16]
+
+
+def stored_names(database: Path) -> set[str]:
+    """Texts of the windows that are in the database, which are names of their sounds."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT result FROM windows").fetchall()
+    return {json.loads(result)["segments"][0]["text"].strip() for (result,) in rows}
+
+
+class Person:
+    """Uploads a recording in pieces and asks for its job, however often the service dies."""
+
+    def __init__(self, url: str, content: bytes) -> None:
+        self.url, self.content = url, content
+        self.job_id = ""
+        self._location = ""
+        self._thread = threading.Thread(target=self._insist, daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), "the upload never ended"
+
+    def _insist(self) -> None:
+        while not self.job_id:
+            try:
+                self._go_on()
+            except requests.RequestException:
+                time.sleep(0.05)
+
+    def _go_on(self) -> None:
+        if not self._location:
+            answer = self._call("POST", "/files", {"Upload-Length": str(len(self.content))})
+            self._location = answer.headers["Location"]
+        offset = int(self._call("HEAD", self._location).headers["Upload-Offset"])
+        while offset < len(self.content):
+            headers = {
+                "Upload-Offset": str(offset),
+                "Content-Type": "application/offset+octet-stream",
+            }
+            piece = self.content[offset : offset + PIECE]
+            answer = self._call("PATCH", self._location, headers, piece)
+            offset = int(answer.headers["Upload-Offset"])
+            time.sleep(0.02)
+        body = {"upload_id": self._location.rsplit("/", 1)[1], "options": OPTIONS}
+        answer = requests.post(f"{self.url}/v1/jobs", json=body, timeout=5)
+        answer.raise_for_status()
+        self.job_id = answer.json()["id"]
+
+    def _call(
+        self, method: str, path: str, headers: Any = None, body: bytes | None = None
+    ) -> requests.Response:
+        url = path if path.startswith("http") else self.url + path
+        headers = {"Tus-Resumable": "1.0.0", **(headers or {})}
+        answer = requests.request(method, url, headers=headers, data=body, timeout=5)
+        answer.raise_for_status()
+        return answer
+
+
+@pytest.mark.parametrize(
+    "kills", [5, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(400)])]
+)
+def test_nothing_is_lost_and_nothing_done_twice(
+    model: ModelServer, make_backend: Callable[..., Process], kills: int
+) -> None:
+    rng = random.Random(kills)
+    backend = make_backend(WORKERS="2", WINDOWS_IN_FLIGHT="2")
+    database = Path(backend.environment["DATA_DIR"]) / "stenograf.db"
+    people = [Person(backend.url, recording(seed)) for seed in range(kills)]
+    struck = 0
+    for _ in range(kills):
+        time.sleep(rng.uniform(0.05, 1.0))
+        backend.kill()
+        before = len(model.asked)
+        stored = stored_names(database)
+        backend.start()
+        time.sleep(0.2)
+        again = [name_of(asked) for asked in model.asked[before:]]
+        assert stored.isdisjoint(again)
+        struck += before > 0 and len(stored) < kills * SECONDS
+    assert struck > kills / 2, "most kills must hit work that is going on"
+    for person in people:
+        person.wait(30)
+        assert finished(backend.url, person.job_id)["status"] == "completed"
+        audio = requests.get(f"{backend.url}/v1/jobs/{person.job_id}/audio", timeout=5).content
+        assert hashlib.sha256(audio).digest() == hashlib.sha256(person.content).digest()
+        names = transcript(backend.url, person.job_id)
+        assert b"".join(sounds(model)[name] for name in names) == person.content[44:]
+    after = [name_of(asked) for asked in model.asked]
+    assert set(after) == stored_names(database)
+
+
+def sounds(model: ModelServer) -> dict[str, bytes]:
+    """The samples of every window that was asked for, by name."""
+    return {name_of(asked): asked.wav[44:] for asked in model.asked}
+
+
+def finished(url: str, job_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while True:
+        view: dict[str, Any] = requests.get(f"{url}/v1/jobs/{job_id}", timeout=5).json()
+        if view["status"] in ("completed", "failed", "cancelled"):
+            return view
+        assert time.monotonic() < deadline, view
+        time.sleep(0.1)
+
+
+def transcript(url: str, job_id: str) -> list[str]:
+    answer = requests.get(f"{url}/v1/jobs/{job_id}/transcript?format=json", timeout=5)
+    return str(answer.json()["text"]).split()
