@@ -277,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
             },
         )
         self.close_connection = True
-        sent = int(self.query.get("last_event_id") or self.headers.get("Last-Event-ID") or -1) + 1
+        sent = int(self.query.get("last_event_id") or self.headers.get("Last-Event-ID") or 0)
         status = None
         while not job.view.status.final or sent < len(job.windows):
             sent = self._news(job, sent)
@@ -290,9 +290,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._event("done", job.view.model_dump_json())
 
     def _news(self, job: FakeJob, sent: int) -> int:
-        for number, window in enumerate(job.windows[sent:], start=sent):
-            self._event("window", window.model_dump_json(), number)
-            sent = number + 1
+        for window in job.windows[sent:]:
+            sent += 1
+            self._event("window", window.model_dump_json(), sent)
         progress = {**job.view.progress.model_dump(mode="json"), "status": job.view.status}
         self._event("progress", json.dumps(progress))
         return sent
@@ -303,8 +303,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def ready(self) -> None:
-        body = self.state.jobs.ready
-        self._json(200 if body["status"] == "ready" else 503, body)
+        checks = self.state.jobs.checks
+        good = set(checks.values()) == {"ok"}
+        body = {"status": "ready" if good else "not_ready", "checks": checks}
+        self._json(200 if good else 503, body)
 
 
 _JOB = r"/v1/jobs/([^/]+)"

@@ -95,7 +95,7 @@ class FakeJobs:
     def __init__(self, pace_s: float = 0.05) -> None:
         self.pace_s = pace_s
         self.jobs: dict[str, FakeJob] = {}
-        self.ready = {"status": "ready", "database": "ok", "disk": "ok", "llm": "ok"}
+        self.checks = {"database": "ok", "disk": "ok", "llm": "ok"}
         self._numbers = itertools.count(1)
 
     def add(

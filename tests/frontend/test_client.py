@@ -84,9 +84,9 @@ def test_id_from_the_address_never_leaves_its_route(backend: FakeBackend, job_id
 def test_readiness_is_told_whether_good_or_bad(backend: FakeBackend) -> None:
     client = BackendClient(backend.url)
     assert client.readiness()["status"] == "ready"
-    backend.jobs.ready["status"] = "loading"
+    backend.jobs.checks["llm"] = "The model is loading"
     assert requests.get(f"{backend.url}/ready", timeout=5).status_code == 503
-    assert client.readiness()["status"] == "loading"
+    assert client.readiness()["checks"]["llm"] == "The model is loading"
 
 
 def test_nobody_there(backend: FakeBackend) -> None:

@@ -120,12 +120,19 @@ def test_backend_that_is_away_is_said_in_words(
 
 
 def test_loading_model_is_said_and_then_no_more(at: AppTest, backend: FakeBackend) -> None:
-    backend.jobs.ready["status"] = "loading"
+    backend.jobs.checks["llm"] = "The model <b>is loading</b>"
     at.run()
     assert RU["service.not_ready"] in notices(at)
-    backend.jobs.ready["status"] = "ready"
+    assert "The model &lt;b&gt;is loading" in notices(at)
+    backend.jobs.checks["llm"] = "ok"
     at.run()
     assert RU["service.not_ready"] not in notices(at)
+
+
+def test_full_disk_is_said_in_words(at: AppTest, backend: FakeBackend) -> None:
+    backend.jobs.checks["disk"] = "There is no disk space left for uploads."
+    at.run()
+    assert RU["error.out_of_resources.hint"] in notices(at)
 
 
 def press(at: AppTest, job_id: str, name: str) -> AppTest:

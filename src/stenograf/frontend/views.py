@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from stenograf.contract.errors import StenografError
+from stenograf.contract.errors import OutOfResources, StenografError
 from stenograf.contract.jobs import JobView
 from stenograf.frontend.client import BackendClient
 from stenograf.frontend.components import component
@@ -132,9 +132,13 @@ class Page:
             body = self.client.readiness()
         except StenografError as error:
             return self.explain(error)
-        if body.get("status") in (None, "ready", "ok"):
+        if body.get("status") == "ready":
             return None
-        return self.t("service.not_ready"), self.t("service.not_ready.hint")
+        broken = {name: str(why) for name, why in body.get("checks", {}).items() if why != "ok"}
+        if "disk" in broken:
+            return self.explain(OutOfResources(broken["disk"]))
+        said = self.t("service.says", detail="; ".join(broken.values())) if broken else ""
+        return self.t("service.not_ready"), f"{self.t('service.not_ready.hint')} {said}"
 
     def _history(self) -> None:
         listed = self._jobs()

@@ -62,7 +62,7 @@ function decimal(value, language, digits = 1) {
 }
 
 function byteSize(bytes, language, strings) {
-  const units = ["unit.b", "unit.kb", "unit.mb", "unit.gb"];
+  const units = ["unit.bytes", "unit.kb", "unit.mb", "unit.gb"];
   let [value, index] = [bytes, 0];
   while (value >= 1000 && index < units.length - 1) { value /= 1024; index += 1; }
   const digits = index > 0 && value < 100 ? 1 : 0;
@@ -126,6 +126,7 @@ function attach(registry, parent, create, data, send) {
     instance = create(parent, send);
     registry.set(parent, instance);
   }
+  document.documentElement.lang = data.language;
   instance.update(data, send);
   return () => { registry.delete(parent); instance.destroy(); };
 }

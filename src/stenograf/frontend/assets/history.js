@@ -53,8 +53,8 @@ class HistoryView {
     const state = h("span", { class: `small state ${job.status}` }, this.#state(job, say));
     const facts = [job.duration_s ? clock(job.duration_s) : null, moment(job.created_at, language)];
     const second = job.error
-      ? h("p", { class: "small clip bad" }, explain(job.error, strings).title)
-      : h("p", { class: "small muted clip" }, job.text_preview || "\u2026");
+      ? h("span", { class: "small clip bad" }, explain(job.error, strings).title)
+      : h("span", { class: "small muted clip" }, job.text_preview || say("history.no_text"));
     return h("li", {}, h("button", {
       class: "entry", type: "button", "data-id": job.id, onclick: () => this.send("open", job.id),
     },

@@ -102,7 +102,9 @@ class JobFeed {
     if (this.overviewKnown || this.closed) return;
     this.overviewKnown = true;
     try {
-      this.emit("overview", await requestJson(`${this.url}/overview`));
+      const overview = await requestJson(`${this.url}/overview`);
+      if (!this.job.duration_s) this.#job(await requestJson(this.url));
+      if (!this.closed) this.emit("overview", overview);
     } catch (error) {
       this.overviewKnown = error.status !== 409 && !error.network;
     }

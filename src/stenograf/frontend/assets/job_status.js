@@ -31,6 +31,9 @@ class JobStatus {
     this.working.hidden = !active;
     this.message.replaceChildren();
     if (active) this.showProgress(job.progress);
+    if (active && job.error) {
+      this.message.append(notice("warn", explain(job.error, strings).title, this.say("status.will_retry")));
+    }
     const way = (key, run) => h("button", { class: "primary", type: "button", onclick: run }, this.say(key));
     if (job.status === "failed") {
       const error = job.error ?? { code: "internal" };

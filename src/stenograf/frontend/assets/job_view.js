@@ -88,7 +88,7 @@ class JobView {
     this.remove.hidden = active;
     this.status.showJob(job, strings, { onRetry: this.act("retry"), onHome: this.act("home") });
     this.player.load(`${this.feed.url}/audio`, job.duration_s);
-    this.dock.hidden = job.error?.code === "undecodable_audio";
+    this.dock.hidden = HOPELESS.has(job.error?.code);
   }
 
   on_progress(progress) { this.status.showProgress(progress); }

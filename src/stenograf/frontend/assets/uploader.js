@@ -79,7 +79,7 @@ class UploaderView {
   #drawZone() {
     const microphone = Recorder.available();
     this.zone.replaceChildren(
-      h("h2", {}, this.#say("uploader.title")),
+      h("h1", {}, this.#say("uploader.title")),
       h("p", { class: "muted" }, this.#say("uploader.lead")),
       h("div", { class: "row actions" },
         h("button", { class: "primary", type: "button", onclick: () => this.input.click() },
@@ -132,7 +132,7 @@ class UploaderView {
       return;
     }
     this.zone.replaceChildren(
-      h("h2", {}, this.#say("uploader.recording")), bars, time,
+      h("h1", {}, this.#say("uploader.recording")), bars, time,
       h("div", { class: "row actions" },
         h("button", { class: "primary", type: "button", onclick: () => finish(true) },
           icon("stop"), this.#say("uploader.finish")),
