@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import random
+import signal
 import sqlite3
 import threading
 import time
@@ -158,6 +159,31 @@ def test_nothing_is_lost_and_nothing_done_twice(
         assert b"".join(sounds(model)[name] for name in names) == person.content[44:]
     after = [name_of(asked) for asked in model.asked]
     assert set(after) == stored_names(database)
+
+
+def test_a_polite_stop_is_quick_and_the_next_start_goes_on(
+    model: ModelServer, make_backend: Callable[..., Process]
+) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked, f" {name_of(asked)}"), delay_s=1.0)
+    backend = make_backend()
+    person = Person(backend.url, recording(1))
+    person.wait(20)
+    stream = requests.get(f"{backend.url}/v1/jobs/{person.job_id}/events", stream=True, timeout=20)
+    while len(model.asked) < 4:
+        time.sleep(0.05)
+    in_flight = len(model.asked)
+    began = time.monotonic()
+    backend.popen.terminate()
+    assert backend.popen.wait(10) in (0, -signal.SIGTERM)
+    assert time.monotonic() - began < 6
+    assert "event: done" not in "".join(line.decode() for line in stream.iter_lines())
+    database = Path(backend.environment["DATA_DIR"]) / "stenograf.db"
+    assert len(stored_names(database)) >= in_flight, "windows at the model are waited for"
+    model.answer = lambda asked: Reply(body=heard(asked, f" {name_of(asked)}"))
+    backend.start()
+    view = finished(backend.url, person.job_id)
+    assert view["status"] == "completed"
+    assert len(model.asked) == view["progress"]["windows_total"]
 
 
 def sounds(model: ModelServer) -> dict[str, bytes]:

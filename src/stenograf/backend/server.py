@@ -6,6 +6,7 @@ import socket
 import uvicorn
 
 from stenograf.backend.app import House, create_app
+from stenograf.httpserver import deadline_protocol
 from stenograf.settings import BackendSettings
 
 _GRACE_S = 8
@@ -39,6 +40,7 @@ def main() -> None:
         host=settings.backend_host,
         port=settings.backend_port,
         log_level=settings.log_level,
+        http=deadline_protocol(idle_timeout_s=settings.request_timeout_s),
         timeout_graceful_shutdown=_GRACE_S,
         server_header=False,
     )
