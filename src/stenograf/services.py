@@ -64,13 +64,14 @@ def running(
 ) -> Iterator[Services]:
     """Start both with these settings on free ports and an empty data folder; stop them at the end.
 
-    Settings of the caller's environment and of any `.env` do not reach them, and they end when
-    this process does, however it ends. Raises ServiceFailed.
+    A given `LLM_PORT` is kept. Settings of the caller's environment and of any `.env` do not reach
+    them, and they end when this process does, however it ends. Raises ServiceFailed.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stenograf-"))
         home = Path(folder)
         llm_port, backend_port = free_ports(2)
+        llm_port = int(llm.get("LLM_PORT", llm_port))
         llm_url, backend_url = (f"http://127.0.0.1:{p}" for p in (llm_port, backend_port))
         shared = {"DATA_DIR": folder}
         model = shared | {"LLM_PORT": str(llm_port)} | dict(llm)
