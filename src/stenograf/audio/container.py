@@ -100,12 +100,23 @@ def open_recording(source: io.RawIOBase) -> Recording:
         )
     except (av.error.FFmpegError, ValueError, EOFError, OSError) as error:
         _raise_if_out_of_memory(error)
-        raise NotReadable(
-            "unsupported_format",
-            "This is not a sound or video file that can be read.",
-            "Use a usual format such as WAV, MP3, M4A, OGG, FLAC or MP4.",
-        ) from error
+        raise _unopened(source) from error
     return _first_sound(container)
+
+
+def _unopened(source: io.RawIOBase) -> NotReadable:
+    source.seek(0)
+    if source.read(8)[4:] == b"ftyp":
+        return NotReadable(
+            "undecodable_audio",
+            "The file is damaged or cut off: an MP4 recording needs the index at its end.",
+            "Upload the complete file; an interrupted recording has to be repaired first.",
+        )
+    return NotReadable(
+        "unsupported_format",
+        "This is not a sound or video file that can be read.",
+        "Use a usual format such as WAV, MP3, M4A, OGG, FLAC or MP4.",
+    )
 
 
 def _first_sound(container: av.container.InputContainer) -> Recording:

@@ -16,12 +16,14 @@ from stenograf.audio.container import NotReadable, Recording
 from stenograf.audio.timeline import Timeline
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
-_BLOCK_S = 5
+BLOCK_S = 5.0
 _BLOCK_VALUES = 4_000_000  # many channels: fewer seconds in a block
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000  # Hz; outside, the header lies
 _LARGEST_VALUE = 1e10  # far above any integer scale; its square still fits float32
 
-_FORMATS = {  # FFmpeg's sample formats, planar or not: numpy's dtype and the value of full scale
+_FORMATS: dict[
+    str, tuple[np.dtype[Any], float]
+] = {  # FFmpeg's sample formats, planar or not: numpy's dtype and the value of full scale
     "u8": (np.dtype("u1"), 2.0**7),
     "s16": (np.dtype("i2"), 2.0**15),
     "s32": (np.dtype("i4"), 2.0**31),
@@ -44,8 +46,9 @@ class _Shape(NamedTuple):
 class Mixer:
     """Turns a recording into blocks; the counters are complete when `blocks` has ended."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, block_s: float = BLOCK_S) -> None:
         self._recording = recording
+        self._block_s = block_s
         self.timeline = Timeline(recording.container.format.name, recording.origin_s)
         self.bad_values = 0
         self.shape_changes = -1
@@ -79,7 +82,7 @@ class Mixer:
                 frames, silence, samples = [], 0, 0
             if here != shape:
                 shape = here
-                limit = min(_BLOCK_S * here.sample_rate, _BLOCK_VALUES // here.channels)
+                limit = min(round(self._block_s * here.sample_rate), _BLOCK_VALUES // here.channels)
                 self.shape_changes += 1
             if gap_s:
                 silence = round(gap_s * here.sample_rate)
@@ -146,7 +149,7 @@ def _mean(shape: _Shape, frames: list[_Planes]) -> Waveform:
     joined = [np.concatenate(plane) for plane in zip(*frames, strict=True)]
     channels = joined if shape.planar else joined[0].reshape(-1, shape.channels).T
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf are dealt with afterwards
-        total = channels[0].astype(np.float64 if dtype.itemsize == 8 else np.float32)
+        total: NDArray[Any] = channels[0].astype(np.float64 if dtype.itemsize == 8 else np.float32)
         for channel in channels[1:]:
             total += channel
         if dtype.kind == "u":

@@ -1,0 +1,213 @@
+"""What a file may cost, and what becomes of the process that decodes it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from stenograf.audio.decode import decode
+from stenograf.contract.errors import (
+    BadRequest,
+    Cancelled,
+    DecodeLimitExceeded,
+    Gone,
+    OutOfResources,
+    StenografError,
+    UndecodableAudio,
+)
+
+from .conftest import LIMITS
+from .sounds import wav
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """18 hours of silence in a sparse file: decoding takes long and is always interrupted."""
+    path = tmp_path / "endless.wav"
+    path.write_bytes(wav(b"", data_bytes=2**31 - 64))
+    os.truncate(path, 2**31)
+    return path
+
+
+def _children() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if any("decode_child" in word for word in child.cmdline())
+    ]
+
+
+def _fails(source: Path, error: type[StenografError], **options: Any) -> StenografError:
+    """Decoding raises `error`, ends its process and leaves nothing on the disk."""
+    before = set(source.parent.iterdir())
+    calls = {name: options.pop(name) for name in ("on_progress", "should_stop") if name in options}
+    with pytest.raises(error) as raised:
+        decode(source, source.parent / "spool", replace(LIMITS, **options), **calls)
+    assert type(raised.value) is error
+    assert not _children()
+    assert set(source.parent.iterdir()) == before
+    return raised.value
+
+
+def test_a_recording_that_is_too_long(endless: Path) -> None:
+    error = _fails(endless, DecodeLimitExceeded, max_duration_s=900)
+    assert "0.25 hours" in error.message
+
+
+def test_a_decoding_that_takes_too_long(endless: Path) -> None:
+    started = time.monotonic()
+    _fails(endless, DecodeLimitExceeded, timeout_s=0.7, max_duration_s=1e6)
+    assert time.monotonic() - started < 5
+
+
+def test_a_spool_that_would_be_too_large(endless: Path) -> None:
+    _fails(endless, DecodeLimitExceeded, max_spool_bytes=1_000_000)
+
+
+def test_a_disk_that_is_nearly_full(endless: Path) -> None:
+    assert _fails(endless, OutOfResources, min_free_bytes=2**60).retry
+
+
+def test_a_decoding_that_takes_too_much_memory(endless: Path) -> None:
+    _fails(endless, DecodeLimitExceeded, memory_bytes=64 * 1024**2)
+
+
+def test_a_cancelled_decoding_stops_at_once(endless: Path) -> None:
+    asked = iter([False, False, True])
+    _fails(endless, Cancelled, should_stop=lambda: next(asked), max_duration_s=1e6)
+
+
+def test_an_error_of_the_caller_stops_it_too(endless: Path) -> None:
+    def fail(done: int, total: int | None) -> None:
+        raise RuntimeError("lost the lease")
+
+    with pytest.raises(RuntimeError, match="lost the lease"):
+        decode(endless, endless.parent / "spool", LIMITS, on_progress=fail)
+    assert not _children()
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [(signal.SIGSEGV, UndecodableAudio), (signal.SIGKILL, OutOfResources)]
+)
+def test_a_crash_is_an_error_of_the_file(
+    endless: Path, how: signal.Signals, error: type[StenografError]
+) -> None:
+    def crash(done: int, total: int | None) -> None:
+        os.kill(_children()[0].pid, how)
+
+    _fails(endless, error, on_progress=crash, max_duration_s=1e6)
+
+
+def test_progress_tells_what_is_done_and_what_to_expect(endless: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+
+    def enough() -> bool:
+        return len(seen) >= 3
+
+    _fails(
+        endless,
+        Cancelled,
+        on_progress=lambda *now: seen.append(now),
+        should_stop=enough,
+        max_duration_s=1e6,
+    )
+    done = [now[0] for now in seen]
+    assert done == sorted(set(done))
+    assert {now[1] for now in seen} == {(2**31 - 64) // 2}
+
+
+def test_the_process_inherits_no_secrets_and_no_connections(
+    endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_API_KEY", "very-secret")
+    seen: dict[str, Any] = {}
+
+    def look(done: int, total: int | None) -> None:
+        if seen:
+            return
+        child = _children()[0]
+        folder = Path("/proc") / str(child.pid)
+        seen["environment"] = (folder / "environ").read_bytes()
+        seen["open"] = [str(fd.readlink()) for fd in (folder / "fd").iterdir()]
+        seen["may_open"] = child.rlimit(psutil.RLIMIT_NOFILE)
+
+    error = _fails(endless, DecodeLimitExceeded, on_progress=look, max_duration_s=3600)
+    assert error.status == 422
+    assert b"very-secret" not in seen["environment"]
+    assert len(seen["open"]) == 5  # three standard streams, the source, the spool
+    assert not [name for name in seen["open"] if name.startswith("socket")]
+    assert seen["may_open"] == (0, 0)
+
+
+_CONFINED = """
+import json, socket, sys
+from stenograf.audio import decode_child
+from stenograf.audio.task import ChildTask
+decode_child._limit_resources(ChildTask(**json.loads(sys.argv[1])))
+for attempt in (lambda: open("/etc/hostname"), socket.socket, lambda: open("new", "w")):
+    try:
+        attempt()
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def test_the_process_can_open_nothing_more(endless: Path) -> None:
+    with endless.open("rb") as source, (endless.parent / "s").open("wb") as spool:
+        fds = (source.fileno(), spool.fileno())
+        task = {
+            "parent_pid": os.getpid(), "source_fd": fds[0], "spool_fd": fds[1], "timeout_s": 9,
+            "max_duration_s": 9, "max_spool_bytes": 9, "memory_bytes": 2**30, "min_free_bytes": 0,
+        }  # fmt: skip
+        answer = subprocess.run(
+            [sys.executable, "-c", _CONFINED, json.dumps(task)],
+            pass_fds=fds,
+            capture_output=True,
+            check=True,
+        )
+    assert answer.stdout.split() == [b"24"] * 3  # EMFILE
+
+
+def test_the_process_dies_with_its_parent(endless: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from stenograf.audio.decode import *;"
+        "decode(Path(sys.argv[1]), Path(sys.argv[2]), DecodeLimits(min_free_bytes=0))"
+    )
+    parent = psutil.Popen(
+        [sys.executable, "-c", program, str(endless), str(endless.parent / "spool")]
+    )
+    child = _wait_for(lambda: next(iter(parent.children()), None))
+    time.sleep(0.5)  # let it come past its own start
+    assert child.is_running()
+    parent.kill()
+    parent.wait()
+    _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def _wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    pytest.fail("it did not happen in 10 seconds")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    _fails(tmp_path / "nothing", Gone)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    error = _fails(tmp_path / "empty", UndecodableAudio)
+    assert isinstance(error, BadRequest)
+    assert "empty" in error.message
