@@ -128,6 +128,17 @@ def test_cancelled_job_goes_on_after_retry_with_its_windows(desk: Desk, model: M
     assert len(model.asked) == kept + 2 + view["progress"]["windows_total"] - kept
 
 
+def test_asked_again_right_after_the_cancel(tmp_path: Path, model: ModelServer) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=30)
+    with Desk(tmp_path, model.url, workers=3) as desk:
+        for _ in range(5):
+            job_id = desk.submit(wav(noise(10)))["id"]
+            desk.wait(job_id, "running")
+            desk.http.delete(f"/v1/jobs/{job_id}")
+        model.answer = lambda asked: Reply(body=heard(asked))
+        assert desk.wait(desk.submit(wav(noise(10)))["id"])["status"] == "completed"
+
+
 def test_purge_leaves_nothing(desk: Desk, model: ModelServer) -> None:
     view = desk.wait(desk.submit(wav(noise(2)))["id"])
     assert desk.http.delete(f"/v1/jobs/{view['id']}?purge=true").status_code == 204
@@ -222,6 +233,7 @@ def test_a_full_queue_says_when_to_come_back(tmp_path: Path, model: ModelServer)
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
         assert not desk.house.service.uploads.info(body["upload_id"]).claimed
+        desk.http.delete(f"/v1/jobs/{first}")
 
 
 def test_a_shutdown_keeps_finished_windows_and_the_next_start_goes_on(
@@ -313,6 +325,7 @@ def test_partial_transcript_while_running(desk: Desk, model: ModelServer) -> Non
     assert desk.http.get(url).status_code == 409
     part = desk.http.get(url, params={"partial": True, "format": "txt"})
     assert part.text.split() == ["раз", "два"] * 2
+    desk.http.delete(f"/v1/jobs/{job_id}")
 
 
 def test_an_engine_that_spells_words_only_inside_segments(desk: Desk, model: ModelServer) -> None:

@@ -27,6 +27,7 @@ from stenograf.backend.jobs import JobStore
 from stenograf.backend.ledger import Ledger
 from stenograf.backend.pipeline import Tools
 from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.service import Service
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
@@ -38,7 +39,7 @@ from stenograf.settings import BackendSettings
 _log = logging.getLogger(__name__)
 _JSON_BODY_BYTES = 1024**2
 _CHUNKS_TTL_S = 3600.0
-_CLOSE_S = 8.0
+_CLOSE_S = DRAIN_S + 1.0
 
 
 @dataclass

@@ -36,7 +36,10 @@ class Base(DeclarativeBase):
 
 
 class RecognitionRow(Base):
-    """One computation: these bytes, these options, this model. Times are Unix seconds."""
+    """One computation: these bytes, these options, this model. Times are Unix seconds.
+
+    Long columns are loaded only where they are looked at.
+    """
 
     __tablename__ = "recognitions"
     __table_args__ = (Index("ix_recognitions_due", "status", "not_before", "queued_at"),)
@@ -68,12 +71,12 @@ class RecognitionRow(Base):
     windows_total: Mapped[int | None] = mapped_column(Integer)
     windows_done: Mapped[int] = mapped_column(Integer, default=0)
 
-    sound: Mapped[str | None] = mapped_column(Text)
-    plan: Mapped[str | None] = mapped_column(Text)
-    overview: Mapped[str | None] = mapped_column(Text)
-    transcript: Mapped[str | None] = mapped_column(Text)
+    sound: Mapped[str | None] = mapped_column(Text, deferred=True)
+    plan: Mapped[str | None] = mapped_column(Text, deferred=True)
+    overview: Mapped[str | None] = mapped_column(Text, deferred=True)
+    transcript: Mapped[str | None] = mapped_column(Text, deferred=True)
     preview: Mapped[str] = mapped_column(String(300), default="")
-    search_text: Mapped[str] = mapped_column(Text, default="")
+    search_text: Mapped[str] = mapped_column(Text, default="", deferred=True)
 
 
 class WindowRow(Base):

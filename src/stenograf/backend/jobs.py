@@ -29,6 +29,7 @@ from stenograf.contract.transcript import Transcript
 
 _J, _R = JobRow, RecognitionRow
 _ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
+_NO_PLAN = Plan(spans=(), windows=())
 _FALLBACK_JOB_S = 60.0  # guessed length of a job until one has finished
 
 
@@ -63,11 +64,14 @@ class StoredWindow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A job and its windows that finished after a given one, read in one transaction."""
+    """A job and its windows that finished after a given one, read in one transaction.
+
+    The plan is that of the windows; without any it is empty.
+    """
 
     view: JobView
     recognition_id: str
-    plan: Plan | None
+    plan: Plan
     windows: tuple[StoredWindow, ...]
 
 
@@ -148,12 +152,16 @@ class JobStore:
         """The job now, and its windows with a `done_seq` above `after_seq`. Raises NotFound."""
         with self._db.read() as session:
             job, recognition = _rows(session, job_id)
-            plan = Plan.model_validate_json(recognition.plan) if recognition.plan else None
+            plan = _NO_PLAN
+            windows: Sequence[StoredWindow] = ()
+            if recognition.windows_done > after_seq and recognition.plan is not None:
+                plan = Plan.model_validate_json(recognition.plan)
+                windows = _windows(session, recognition.id, plan, after_seq)
             return Snapshot(
                 view=self._view(session, job, recognition),
                 recognition_id=recognition.id,
                 plan=plan,
-                windows=tuple(_windows(session, recognition.id, plan, after_seq)),
+                windows=tuple(windows),
             )
 
     def transcript(self, job_id: str) -> Transcript:
@@ -320,10 +328,8 @@ def _rows(session: Session, job_id: str) -> tuple[JobRow, RecognitionRow]:
 
 
 def _windows(
-    session: Session, recognition_id: str, plan: Plan | None, after_seq: int
+    session: Session, recognition_id: str, plan: Plan, after_seq: int
 ) -> Sequence[StoredWindow]:
-    if plan is None:
-        return []
     statement: Select[WindowRow] = (
         select(WindowRow)
         .where(WindowRow.recognition_id == recognition_id, WindowRow.done_seq > after_seq)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stenograf.backend.jobs import Snapshot, StoredWindow
-from stenograf.backend.records import Heard, Plan, PlannedWindow
+from stenograf.backend.records import Heard, Plan
 from stenograf.contract.jobs import WindowEvent
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
@@ -34,7 +34,7 @@ def partial_transcript(snapshot: Snapshot) -> Transcript:
     """Every window of the snapshot as one transcript."""
     view = snapshot.view
     duration = round((view.duration_s or 0.0) * SAMPLE_RATE)
-    plan = snapshot.plan or Plan(spans=(), windows=())
+    plan = snapshot.plan
     transcript = assemble(
         [window_result(plan, window.index, window.heard) for window in snapshot.windows],
         duration=duration,
@@ -49,14 +49,13 @@ def partial_transcript(snapshot: Snapshot) -> Transcript:
 
 def window_event(snapshot: Snapshot, window: StoredWindow) -> WindowEvent:
     """One window in file time. Borders inside speech are repaired only in the whole transcript."""
-    planned: PlannedWindow = window.planned
-    plan = snapshot.plan or Plan(spans=(), windows=())
+    planned = window.planned
     alone = WindowResult(start=planned.start, end=planned.end, segments=window.heard.segments)
     transcript = assemble(
         [alone],
         duration=planned.end,
         options=snapshot.view.options,
-        speech=speech_of(plan, snapshot.view.options),
+        speech=speech_of(snapshot.plan, snapshot.view.options),
     )
     return WindowEvent(
         index=window.index,

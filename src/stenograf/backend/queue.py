@@ -5,6 +5,7 @@ The job table says what is due; nothing is kept here, so nothing can be lost her
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
@@ -42,9 +43,10 @@ class ThreadQueue:
         with self._poked:
             self._closed = True
             self._poked.notify_all()
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(timeout_s)
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while not self._closed:

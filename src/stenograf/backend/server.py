@@ -9,7 +9,7 @@ from stenograf.backend.app import House, create_app
 from stenograf.httpserver import deadline_protocol
 from stenograf.settings import BackendSettings
 
-_GRACE_S = 8
+_GRACE_S = 3  # what is cut off after it resumes: uploads at their offset, jobs at their window
 
 
 class _Server(uvicorn.Server):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _log = logging.getLogger(__name__)
+_CLOSE_S = 1.0
 
 
 @dataclass
@@ -33,10 +34,10 @@ class Upkeep:
         self._thread.start()
 
     def close(self) -> None:
-        """End, after the chore that is being done."""
+        """End; a chore that is being done has a moment to finish."""
         self._closed.set()
         if self._thread.is_alive():
-            self._thread.join(10)
+            self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
         while not self._closed.wait(self._tick_s):

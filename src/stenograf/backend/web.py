@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -19,6 +20,7 @@ from stenograf.contract.errors import (
     StenografError,
     TooLarge,
     Transient,
+    Unavailable,
     error_json,
 )
 
@@ -127,6 +129,10 @@ def install_errors(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return _answer(request, invalid_input(error.errors()))
 
+    async def database(request: Request, error: Exception) -> Response:
+        _log.error("database error", exc_info=error)
+        return _answer(request, Unavailable("The database does not answer.", retry_after_s=5))
+
     async def plain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _HTTP_CODES.get(error.status_code, "invalid_request")
@@ -139,6 +145,7 @@ def install_errors(app: FastAPI) -> None:
         )
 
     app.add_exception_handler(StenografError, ours)
+    app.add_exception_handler(OperationalError, database)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
 

@@ -12,7 +12,7 @@ from stenograf.backend import pipeline
 from stenograf.backend.ledger import Claim, Ledger, LostLease
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.stop import Reason, Stop, Stopped
-from stenograf.contract.errors import ModelNotReady, NotFound, OutOfResources, StenografError
+from stenograf.contract.errors import Gone, ModelNotReady, NotFound, OutOfResources, StenografError
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Worker:
         self._spools = spools
         self._path_of = path_of
         self._publish = publish
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._running: dict[str, tuple[Claim, Stop]] = {}
         self._draining = False
 
@@ -51,30 +51,33 @@ class Worker:
             return False
         self._publish(claim.id)
         stop = Stop()
-        with self._lock:
+        with self._changed:
+            # A cancelled run may still be winding up; its files are the ones we need.
+            self._changed.wait_for(lambda: claim.id not in self._running)
             self._running[claim.id] = (claim, stop)
             if self._draining:
                 stop.set(Reason.DRAINED)
         try:
             self._process(claim, stop)
         finally:
-            with self._lock:
+            with self._changed:
                 del self._running[claim.id]
+                self._changed.notify_all()
             self._publish(claim.id)
         return True
 
     def cancel(self, recognition_id: str) -> None:
         """End the work on a recognition that nobody wants any more, if it is done here."""
-        with self._lock:
+        with self._changed:
             found = self._running.get(recognition_id)
         if found is not None:
             found[1].set(Reason.CANCELLED)
         else:
-            self.forget(recognition_id)
+            self._forget_idle(recognition_id)
 
     def drain(self) -> None:
         """Take nothing new; what runs stores its windows and goes back to the queue."""
-        with self._lock:
+        with self._changed:
             self._draining = True
             running = list(self._running.values())
         for _, stop in running:
@@ -82,7 +85,7 @@ class Worker:
 
     def renew(self) -> None:
         """Renew every lease held here; whoever lost one stops."""
-        with self._lock:
+        with self._changed:
             running = list(self._running.values())
         for claim, stop in running:
             if not self._ledger.renew(claim):
@@ -98,9 +101,11 @@ class Worker:
             return
         found = {folder.name for folder in self._spools.iterdir()}
         for recognition_id in found - self._ledger.unfinished():
-            with self._lock:
-                busy = recognition_id in self._running
-            if not busy:
+            self._forget_idle(recognition_id)
+
+    def _forget_idle(self, recognition_id: str) -> None:
+        with self._changed:
+            if recognition_id not in self._running:
                 self.forget(recognition_id)
 
     def _process(self, claim: Claim, stop: Stop) -> None:
@@ -110,6 +115,10 @@ class Worker:
             self._stopped(claim, stopped.reason)
         except LostLease:
             _log.info("recognition %s went to somebody else", claim.id)
+        except Gone:
+            # Its job was removed just now; the next claim sees whether another has the recording.
+            with _leaving(claim):
+                self._ledger.release(claim)
         except ModelNotReady as error:
             self._postpone(claim, error)
         except StenografError as error:
