@@ -31,4 +31,4 @@ echo "Starting the backend and the page."
     || give_up frontend
 
 address=$("${compose[@]}" port frontend 8010)
-echo "Ready. The page: http://${address/#*:/localhost:}"
+echo "Ready. The page: http://localhost:${address##*:}"
