@@ -137,12 +137,11 @@ def format_metadata(pairs: Mapping[str, str]) -> str:
     )
 
 
-def answer_headers(upload: Upload) -> dict[str, str]:
-    """Headers of an answer about an upload: its offset, and when it expires if it does."""
-    headers = {"Upload-Offset": str(upload.offset)}
-    if upload.expires_at is not None:
-        headers["Upload-Expires"] = http_date(upload.expires_at)
-    return headers
+def expiry(upload: Upload) -> dict[str, str]:
+    """`Upload-Expires` of an unfinished upload; a finished one waits for its job."""
+    if upload.sealed or upload.expires_at is None:
+        return {}
+    return {"Upload-Expires": http_date(upload.expires_at)}
 
 
 def http_date(moment: datetime) -> str:

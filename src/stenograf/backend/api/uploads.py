@@ -104,6 +104,7 @@ class _Endpoint:
         with_chunk = request.headers.get("Content-Type") == tus.CHUNK_TYPE
         checksum = tus.checksum(request.headers) if with_chunk else None
         upload = await run_in_threadpool(self._store.create, length, metadata)
+        headers = {"Location": _location(request, upload)}
         if with_chunk:
             try:
                 upload = await self._receive(request, upload, 0, checksum)
@@ -111,12 +112,12 @@ class _Endpoint:
                 # the client does not know the address yet, so nobody could go on with it
                 await run_in_threadpool(self._store.discard, upload.id)
                 raise
-        headers = tus.answer_headers(upload) | {"Location": _location(request, upload)}
-        return Response(status_code=201, headers=headers)
+            headers["Upload-Offset"] = str(upload.offset)
+        return Response(status_code=201, headers=headers | tus.expiry(upload))
 
     async def _status(self, request: Request) -> Response:
         upload = await run_in_threadpool(self._store.info, request.path_params["upload_id"])
-        headers = tus.answer_headers(upload) | {"Cache-Control": "no-store"}
+        headers = {"Cache-Control": "no-store", "Upload-Offset": str(upload.offset)}
         if upload.length is None:
             headers["Upload-Defer-Length"] = "1"
         else:
@@ -134,7 +135,8 @@ class _Endpoint:
         checksum = tus.checksum(request.headers)
         upload = await run_in_threadpool(self._store.info, request.path_params["upload_id"])
         upload = await self._receive(request, upload, offset, checksum, length)
-        return Response(status_code=204, headers=tus.answer_headers(upload))
+        headers = {"Upload-Offset": str(upload.offset)}
+        return Response(status_code=204, headers=headers | tus.expiry(upload))
 
     async def _receive(
         self,
