@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.llm.engines.factory import EngineSettings
+from stenograf.llm.engines.hf_whisper import HfWhisper, load_hf_whisper
 from stenograf.transcripts.languages import NAMES
 
 LANGUAGES_IN_ORDER = (
@@ -110,9 +113,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def old_checkpoint(
-    tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Checkpoint:
+def old_checkpoint(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Makes an old-style checkpoint: pytorch_model.bin only, no generation config."""
 
     def make(layers: int = 4, heads: int = 6, d_model: int = 96, name: str = "old") -> Path:
@@ -151,15 +152,39 @@ def tiny_old(old_checkpoint: Checkpoint) -> Path:
     return old_checkpoint()
 
 
+@pytest.fixture
+def load_engine(tmp_path: Path) -> Callable[[Path], HfWhisper]:
+    """Loads a checkpoint folder with the transformers engine, one thread."""
+
+    def load(folder: Path, **overrides: Any) -> HfWhisper:
+        settings = EngineSettings(
+            engine="transformers",
+            model=str(folder),
+            dtype="auto",
+            device="cpu",
+            threads=1,
+            data_dir=tmp_path / "data",
+            hf_home=tmp_path / "hf",
+        )
+        return load_hf_whisper(replace(settings, **overrides), lambda progress, detail: None)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def tone() -> Callable[..., Waveform]:
+    """Makes a 440 Hz sine: `tone(seconds, amplitude=0.1)`."""
+
+    def make(seconds: float, amplitude: float = 0.1) -> Waveform:
+        time_s = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+        return (amplitude * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
+
+    return make
+
+
 @torch.no_grad()
 def _end_after(model: WhisperForConditionalGeneration, position: int) -> None:
     """Let later positions point at the end token, which random weights would never find."""
     end = model.model.decoder.embed_tokens.weight[50_257]
     end *= 3 / end.norm()
     model.model.decoder.embed_positions.weight[position:] += 20 * end / end.norm()
-
-
-def tone(seconds: float, amplitude: float = 0.1) -> Waveform:
-    """A 440 Hz sine."""
-    time_s = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    return (amplitude * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)

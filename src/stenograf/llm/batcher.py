@@ -168,7 +168,8 @@ class Batcher:
 def _as_ours(exc: Exception) -> StenografError:
     if isinstance(exc, StenografError):
         return exc
-    if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
+    allocator = isinstance(exc, RuntimeError) and "allocate memory" in str(exc)
+    if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or allocator:
         return OutOfResources("Memory ran out while the model worked on this window.")
     logger.error("the engine failed on a window", exc_info=exc)
     return StenografError("The model failed on this window; the service's log has the details.")

@@ -127,7 +127,7 @@ def _render(
     out = {**error.headers(), **(headers or {})}
     if request.url.path.startswith("/v1/"):
         body = {"error": _openai(body["error"], status)}
-        out["x-should-retry"] = "true" if status in (408, 429, 503, 504) else "false"
+        out["x-should-retry"] = "false" if error.retry_after_s is None else "true"
     return JSONResponse(body, status_code=status, headers=out)
 
 

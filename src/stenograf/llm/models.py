@@ -3,12 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from stenograf.contract.errors import ModelNotReady, StenografError
+from stenograf.contract.errors import Cancelled, ModelNotReady, StenografError
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.llm.batcher import Batcher
@@ -23,6 +24,7 @@ EngineFactory = Callable[[Report], Engine]
 """Builds and loads an engine; raises StenografError with what, why and what to do."""
 
 _RETRY_WHILE_LOADING_S = 5.0
+_WARM_UP_STEPS = 4
 
 
 class ModelState(StrEnum):
@@ -138,8 +140,16 @@ class ModelHost:
 
 
 def _warm_up(engine: Engine) -> None:
-    """One short window of noise, so that the first caller does not pay for lazy set-up."""
+    """A few steps on a second of noise, so that the first caller does not pay for lazy set-up."""
     noise = np.random.default_rng(0).normal(0, 0.01, SAMPLE_RATE).astype(np.float32)
     language = engine.capabilities.default_language
     decode = DecodeOptions(language=language, word_timestamps=False)
-    engine.transcribe([noise], EngineOptions(decode=decode))
+    asked = 0
+
+    def enough() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > _WARM_UP_STEPS
+
+    with suppress(Cancelled):
+        engine.transcribe([noise], EngineOptions(decode=decode), enough)

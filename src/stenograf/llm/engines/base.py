@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from stenograf.contract.errors import BadOptions, BadRequest
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE, Waveform
@@ -73,7 +75,9 @@ class Capabilities:
             )
 
     def check_window(self, window: Waveform) -> None:
-        """Raise BadRequest for a waveform, shape (n_samples,), longer than one forward pass."""
+        """Raise BadRequest for a waveform, shape (n_samples,), that is too long or not finite."""
+        if not np.isfinite(window).all():
+            raise BadRequest("The sound has samples that are not finite.", param="file")
         if window.shape[0] > self.max_window_samples:
             raise BadRequest(
                 f"A window has {window.shape[0] / SAMPLE_RATE:.1f} s; "

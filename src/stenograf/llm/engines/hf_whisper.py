@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers.utils import logging as transformers_logging
 
 from stenograf.contract.errors import ModelNotFound, StenografError
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
@@ -30,7 +31,7 @@ from stenograf.llm.whisper.checkpoint import Checkpoint, open_checkpoint
 from stenograf.llm.whisper.decoder import Sound, listen
 from stenograf.llm.whisper.hub import locate
 from stenograf.llm.whisper.phrases import STEP_SAMPLES, compression_ratio, phrases
-from stenograf.llm.whisper.rules import LogitRules
+from stenograf.llm.whisper.rules import STEP_S, LogitRules
 from stenograf.llm.whisper.search import Hypothesis, Task, beam_search, sample
 from stenograf.llm.whisper.vocabulary import Vocabulary, build_vocabulary
 from stenograf.llm.whisper.words import time_words
@@ -38,6 +39,9 @@ from stenograf.llm.whisper.words import time_words
 logger = logging.getLogger(__name__)
 
 EMBEDDED = "whisper-demo-ru"
+
+_TOKENS_AT_LEAST = 50
+_TOKENS_PER_SECOND = 25  # twice the fastest Russian, timestamps included
 
 
 class HfTokenizer:
@@ -114,9 +118,10 @@ class HfWhisper:
             len(windows),
             ladder.rungs(options.decode.temperature, plain_first=not self._knows_timestamps),
             reader.read,
-            options.guard,
+            ladder.Judge(
+                options.guard, self._vocabulary, empty_is_doubtful=not self._knows_timestamps
+            ),
             reader.no_speech,
-            self._vocabulary,
         )
         return [
             self._result(sound, i, window, reading, reader, options)
@@ -224,10 +229,17 @@ class _Reader:
             timestamps=rung.timestamps,
             device=self._sound.device,
         )
-        task = Task(windows, prefixes, self._vocabulary.end, self._max_tokens - len(prefixes[0]))
+        room = [self._room(i, len(prefixes[0])) for i in windows]
+        task = Task(windows, prefixes, self._vocabulary.end, room)
         if rung.temperature == 0 and self._decode.beam_size > 1:
             return beam_search(self._sound, task, rules, self._decode.beam_size, self._stop)
         return sample(self._sound, task, rules, rung.temperature, self._stop)
+
+    def _room(self, window: int, prefix: int) -> int:
+        """Tokens that the window's text may take: nobody says more in its time."""
+        seconds = self._last_steps[window] * STEP_S
+        enough = _TOKENS_AT_LEAST + round(seconds * _TOKENS_PER_SECOND)
+        return min(self._max_tokens - prefix, enough)
 
     def _first_impression(self, windows: int) -> None:
         """What the model expects after its start token alone: no speech, or which language."""
@@ -269,6 +281,7 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
     Raises StenografError in words for whoever set LOCAL_LLM_MODEL, TORCH_DTYPE or DEVICE.
     """
     torch.set_num_threads(settings.threads or available_cores())
+    transformers_logging.disable_progress_bar()
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device)
     folder = locate(settings.model, settings.hf_home / "hub", report)

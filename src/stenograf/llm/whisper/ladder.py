@@ -47,13 +47,43 @@ def rungs(temperature: float, *, plain_first: bool) -> list[Rung]:
     return ladder
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Decides whether a reading failed.
+
+    `empty_is_doubtful`: a checkpoint that never learned timestamps may stop right behind the
+    first one, so a reading without text counts only where it hears no speech.
+    """
+
+    guard: GuardOptions
+    vocabulary: Vocabulary
+    empty_is_doubtful: bool = False
+
+    def repeats(self, hypothesis: Hypothesis) -> bool:
+        """Whether the text says the same thing over and over."""
+        text = self.vocabulary.text(hypothesis.tokens)
+        ratio = compression_ratio(text)
+        return bool(hypothesis.loop) or ratio > self.guard.compression_ratio_threshold
+
+    def failed(self, hypothesis: Hypothesis, rung: Rung, no_speech: float) -> bool:
+        """Whether to read again; doubtful text where no speech is heard is silence instead."""
+        if self.repeats(hypothesis):
+            return True
+        if no_speech > self.guard.no_speech_threshold:
+            return False
+        if self.empty_is_doubtful and rung.timestamps:
+            text = self.vocabulary.text(hypothesis.tokens)
+            if not text.strip():
+                return True
+        return hypothesis.avg_logprob < self.guard.logprob_threshold
+
+
 def climb(
     windows: int,
     ladder: Sequence[Rung],
     decode: Decode,
-    guard: GuardOptions,
+    judge: Judge,
     no_speech: Sequence[float],
-    vocabulary: Vocabulary,
 ) -> list[Reading]:
     """Decode windows 0 … `windows` - 1; each stops at the first rung that does not fail.
 
@@ -66,35 +96,19 @@ def climb(
             break
         readings = decode(open_windows, rung)
         for window, hypothesis in zip(open_windows, readings, strict=True):
-            failed = _failed(hypothesis, guard, no_speech[window], vocabulary)
+            failed = judge.failed(hypothesis, rung, no_speech[window])
             tried[window].append(Reading(hypothesis, rung, failed))
         open_windows = [window for window in open_windows if tried[window][-1].failed]
-    return [_best(readings, guard, vocabulary) for readings in tried]
+    return [_best(readings, judge) for readings in tried]
 
 
-def _failed(
-    hypothesis: Hypothesis, guard: GuardOptions, no_speech: float, vocabulary: Vocabulary
-) -> bool:
-    if _repeats(hypothesis, guard, vocabulary):
-        return True
-    doubtful = hypothesis.avg_logprob < guard.logprob_threshold
-    # doubtful text where no speech is heard is silence, and no other reading will change that
-    return doubtful and no_speech <= guard.no_speech_threshold
-
-
-def _repeats(hypothesis: Hypothesis, guard: GuardOptions, vocabulary: Vocabulary) -> bool:
-    text = vocabulary.text(hypothesis.tokens)
-    return bool(hypothesis.loop) or compression_ratio(text) > guard.compression_ratio_threshold
-
-
-def _best(readings: Sequence[Reading], guard: GuardOptions, vocabulary: Vocabulary) -> Reading:
-    passed = next((reading for reading in readings if not reading.failed), None)
-    if passed is not None:
-        return passed
+def _best(readings: Sequence[Reading], judge: Judge) -> Reading:
+    if not readings[-1].failed:
+        return readings[-1]
     return max(
         readings,
         key=lambda reading: (
-            not _repeats(reading.hypothesis, guard, vocabulary),
+            not judge.repeats(reading.hypothesis),
             reading.hypothesis.avg_logprob,
         ),
     )

@@ -39,12 +39,13 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Task:
-    """What to decode: `prefixes` are token rows of equal length, one for each of `windows`."""
+    """What to decode: for each of `windows` a row of `prefixes`, all of one length, and in
+    `max_tokens` how much may be written behind it."""
 
     windows: Sequence[int]
     prefixes: Sequence[Sequence[int]]
     end: int
-    max_tokens: int
+    max_tokens: Sequence[int]
 
 
 def sample(
@@ -69,7 +70,7 @@ def sample(
         chances = logprobs[torch.arange(len(live)), chosen].tolist()
         going = []
         for position, (i, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
-            if _extend(found[i], token, chances[position], task):
+            if _extend(found[i], token, chances[position], task.end, task.max_tokens[i]):
                 going.append(position)
         if len(going) < len(live) and going:
             steps.keep(going)
@@ -91,9 +92,9 @@ def _choose(
     return torch.cat(drawn).to(logits.device)
 
 
-def _extend(hypothesis: Hypothesis, token: int, logprob: float, task: Task) -> bool:
+def _extend(hypothesis: Hypothesis, token: int, logprob: float, end: int, max_tokens: int) -> bool:
     """Write one token; False if the hypothesis is complete."""
-    if token == task.end:
+    if token == end:
         hypothesis.end_logprob = logprob
         return False
     hypothesis.tokens.append(token)
@@ -101,7 +102,7 @@ def _extend(hypothesis: Hypothesis, token: int, logprob: float, task: Task) -> b
     if (period := loop_period(hypothesis.tokens)) is not None:
         _cut_loop(hypothesis, period)
         return False
-    return len(hypothesis.tokens) < task.max_tokens
+    return len(hypothesis.tokens) < max_tokens
 
 
 def loop_period(tokens: Sequence[int]) -> int | None:
@@ -132,20 +133,14 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The likeliest of `beams` readings kept side by side, by mean log-probability; per window."""
     return [
-        _beams(sound, window, prefix, task, rules, beams, stop)
-        for window, prefix in zip(task.windows, task.prefixes, strict=True)
+        _beams(sound, Task([window], [prefix], task.end, [room]), rules, beams, stop)
+        for window, prefix, room in zip(task.windows, task.prefixes, task.max_tokens, strict=True)
     ]
 
 
-def _beams(
-    sound: Sound,
-    window: int,
-    prefix: Sequence[int],
-    task: Task,
-    rules: LogitRules,
-    beams: int,
-    stop: Stop,
-) -> Hypothesis:
+def _beams(sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop) -> Hypothesis:
+    """Beam search over the one window of `task`."""
+    window, prefix, room = task.windows[0], task.prefixes[0], task.max_tokens[0]
     steps: Steps = sound.beams(window, beams)
     live = [Hypothesis()]
     done: list[Hypothesis] = []
@@ -154,12 +149,11 @@ def _beams(
         if stop():
             raise Cancelled("Nobody waits for this window any more.")
         rules.apply(logits, [h.tokens for h in live], [window] * len(live))
-        candidates = _candidates(live, torch.log_softmax(logits, dim=-1), beams)
         grown: list[Hypothesis] = []
         parents: list[int] = []
-        for parent, token, logprob in candidates:
+        for parent, token, logprob in _candidates(live, torch.log_softmax(logits, dim=-1), beams):
             hypothesis = Hypothesis(list(live[parent].tokens), list(live[parent].logprobs))
-            if _extend(hypothesis, token, logprob, task):
+            if _extend(hypothesis, token, logprob, task.end, room):
                 grown.append(hypothesis)
                 parents.append(parent)
             else:

@@ -47,7 +47,7 @@ def time_words(
     frames = max(1, -(-n_samples // STEP_SAMPLES))
     tokens = [*prefix, *text, vocabulary.end]
     attention = sound.attention(window, tokens, heads, frames)
-    borders = token_borders(attention[:, len(prefix) - 1 : -1])
+    borders = token_borders(attention, len(prefix))
     timed: list[tuple[Word, ...]] = []
     first = 0
     for phrase in spoken:
@@ -57,14 +57,15 @@ def time_words(
     return timed
 
 
-def token_borders(attention: torch.Tensor) -> NDArray[np.int64]:
-    """First frame of each token and the end of the last, from (heads, tokens + 1, frames).
+def token_borders(attention: torch.Tensor, prefix: int) -> NDArray[np.int64]:
+    """First frame of each text token and the end of the last, int64, shape (text tokens + 1,).
 
-    The last row is that of the end token, whose first frame ends the last word.
+    `attention`, (heads, tokens, frames), is of `prefix` tokens, the text and the end token. What
+    a token attends to is what the one behind it says, so rows are read one earlier.
     """
     mean = attention.mean(dim=-2, keepdim=True)
     spread = attention.std(dim=-2, keepdim=True, unbiased=False).clamp_min(1e-9)
-    scores = _smooth((attention - mean) / spread).mean(dim=0)
+    scores = _smooth((attention - mean) / spread).mean(dim=0)[prefix - 1 : -1]
     return first_frames(-scores.double().cpu().numpy())
 
 

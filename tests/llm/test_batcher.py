@@ -1,0 +1,208 @@
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from stenograf.contract.errors import (
+    Cancelled,
+    OutOfResources,
+    Overloaded,
+    StenografError,
+    Unavailable,
+)
+from stenograf.contract.options import DecodeOptions
+from stenograf.contract.pcm import Waveform
+from stenograf.llm.batcher import Batcher
+from stenograf.llm.engines.base import (
+    Capabilities,
+    EngineOptions,
+    Stop,
+    WindowResult,
+    never,
+)
+
+RU = EngineOptions()
+EN = EngineOptions(decode=DecodeOptions(language="en"))
+POISON = 666
+
+
+class Recorder:
+    """An engine that notes its batches, waits while its gate is shut, and chokes on POISON."""
+
+    def __init__(self) -> None:
+        self.capabilities = Capabilities(model="recorder", languages=("ru", "en"))
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.error: Exception = ValueError("poison")
+
+    def transcribe(
+        self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
+    ) -> list[WindowResult]:
+        sizes = [window.shape[0] for window in windows]
+        self.batches.append(sizes)
+        self.entered.set()
+        while not self.gate.wait(0.005):
+            if stop():
+                raise Cancelled("stopped")
+        if POISON in sizes:
+            raise self.error
+        return [WindowResult(language=str(size)) for size in sizes]
+
+    def close(self) -> None:
+        pass
+
+
+def window(size: int) -> Waveform:
+    return np.zeros(size, dtype=np.float32)
+
+
+@pytest.fixture
+def engine() -> Iterator[Recorder]:
+    engine = Recorder()
+    yield engine
+    engine.gate.set()
+
+
+def hold(batcher: Batcher, engine: Recorder) -> None:
+    """Give the engine a window to be busy with, so that what follows queues up."""
+    batcher.submit(window(1), RU)
+    assert engine.entered.wait(5)
+
+
+def test_equal_options_share_a_batch_in_order_of_arrival(engine: Recorder) -> None:
+    batcher = Batcher(engine, max_batch=4)
+    hold(batcher, engine)
+    pending = [
+        batcher.submit(window(size), options)
+        for size, options in [(2, RU), (3, EN), (4, RU), (5, RU), (6, EN), (7, RU), (8, RU)]
+    ]
+    engine.gate.set()
+    assert [p.result(5).language for p in pending] == ["2", "3", "4", "5", "6", "7", "8"]
+    assert engine.batches == [[1], [2, 4, 5, 7], [3, 6], [8]]
+    batcher.close()
+
+
+def test_a_batch_waits_for_company_but_not_for_ever(engine: Recorder) -> None:
+    engine.gate.set()
+    batcher = Batcher(engine, max_batch=3, max_wait_s=0.5)
+    started = time.monotonic()
+    first = batcher.submit(window(2), RU)
+    time.sleep(0.05)
+    second = batcher.submit(window(3), RU)
+    first.result(5), second.result(5)
+    assert engine.batches == [[2, 3]]
+    assert 0.4 < time.monotonic() - started < 5
+    batcher.close()
+
+
+def test_a_full_batch_does_not_wait(engine: Recorder) -> None:
+    engine.gate.set()
+    batcher = Batcher(engine, max_batch=1, max_wait_s=30)
+    assert batcher.submit(window(2), RU).result(5).language == "2"
+    batcher.close()
+
+
+def test_a_poisoned_window_fails_alone(engine: Recorder) -> None:
+    batcher = Batcher(engine, max_batch=8)
+    hold(batcher, engine)
+    good, bad, other = (batcher.submit(window(size), RU) for size in (2, POISON, 3))
+    engine.gate.set()
+    assert (good.result(5).language, other.result(5).language) == ("2", "3")
+    with pytest.raises(StenografError, match="failed on this window"):
+        bad.result(5)
+    assert engine.batches == [[1], [2, POISON, 3], [2], [POISON], [3]]
+    batcher.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")],
+)
+def test_memory_that_runs_out_is_named(engine: Recorder, error: Exception) -> None:
+    engine.gate.set()
+    engine.error = error
+    batcher = Batcher(engine)
+    with pytest.raises(OutOfResources):
+        batcher.submit(window(POISON), RU).result(5)
+    assert batcher.submit(window(2), RU).result(5).language == "2"
+    batcher.close()
+
+
+def test_a_caller_that_gave_up_is_not_computed_and_leaves_room(engine: Recorder) -> None:
+    batcher = Batcher(engine, queue_size=1)
+    hold(batcher, engine)
+    gone = batcher.submit(window(2), RU)
+    assert gone.cancel()
+    stays = batcher.submit(window(3), RU)
+    engine.gate.set()
+    assert stays.result(5).language == "3"
+    assert engine.batches == [[1], [3]]
+    batcher.close()
+
+
+def test_giving_up_reaches_the_window_that_is_being_computed(engine: Recorder) -> None:
+    batcher = Batcher(engine)
+    pending = batcher.submit(window(2), RU)
+    assert engine.entered.wait(5)
+    pending.cancel()
+    with pytest.raises(Cancelled):
+        pending.result(5)
+    batcher.close()
+
+
+def test_a_batch_goes_on_while_one_caller_still_waits(engine: Recorder) -> None:
+    batcher = Batcher(engine, max_batch=2)
+    hold(batcher, engine)
+    gone, stays = batcher.submit(window(2), RU), batcher.submit(window(3), RU)
+    engine.entered.clear()
+    engine.gate.set()
+    assert stays.result(5).language == "3"
+    gone.cancel()
+    batcher.close()
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back(engine: Recorder) -> None:
+    batcher = Batcher(engine, queue_size=3)
+    hold(batcher, engine)
+    for size in (2, 3, 4):
+        batcher.submit(window(size), RU)
+    with pytest.raises(Overloaded) as refused:
+        batcher.submit(window(5), RU)
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s > 4  # four windows ahead of it
+    engine.gate.set()
+    batcher.close()
+
+
+def test_close_refuses_what_waits_and_what_comes(engine: Recorder) -> None:
+    batcher = Batcher(engine)
+    hold(batcher, engine)
+    waiting = batcher.submit(window(2), RU)
+    batcher.close()
+    with pytest.raises(Unavailable):
+        waiting.result(5)
+    with pytest.raises(Unavailable):
+        batcher.submit(window(3), RU)
+    batcher.close()
+    assert engine.batches == [[1]]
+
+
+def test_a_hundred_callers_at_once_each_get_their_own(engine: Recorder) -> None:
+    engine.gate.set()
+    batcher = Batcher(engine, queue_size=200, max_batch=7, max_wait_s=0.01)
+    answers: dict[int, str] = {}
+
+    def ask(size: int) -> None:
+        answers[size] = batcher.submit(window(size), (RU, EN)[size % 2]).result(20).language
+
+    threads = [threading.Thread(target=ask, args=(size,)) for size in range(1, 101)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == {size: str(size) for size in range(1, 101)}
+    assert max(map(len, engine.batches)) <= 7
+    batcher.close()
