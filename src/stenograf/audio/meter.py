@@ -87,7 +87,7 @@ class Meter:
             self._filled += room
             done += room
             if self._filled == _FRAME_SAMPLES:
-                self._state, energies = self._advance(self._state, self._frame)
+                self._state, energies = self._advance(self._state, self._frame, _FRAME_SAMPLES)
                 self._energies.extend(energies)
                 self._filled = 0
         self._n_samples += len(block)
@@ -97,7 +97,7 @@ class Meter:
         """Level of everything added so far; more may be added afterwards."""
         last = np.zeros(_FRAME_SAMPLES, np.float32)
         last[: self._filled] = self._frame[: self._filled]
-        state, energies = self._advance(self._state, last)
+        state, energies = self._advance(self._state, last, self._filled)
         return Measurement(
             peak=state.peak,
             # The interpolator rings on after the last sample: look at a group of silence too.
@@ -106,11 +106,13 @@ class Meter:
             lufs=integrated_loudness(np.array([*self._energies, *energies]), self._n_samples),
         )
 
-    def _advance(self, state: _State, frame: Waveform) -> tuple[_State, list[float]]:
+    def _advance(
+        self, state: _State, frame: Waveform, n_samples: int
+    ) -> tuple[_State, list[float]]:
         peak = max(state.peak, float(frame.max()), -float(frame.min()))
         hops = frame.reshape(-1, HOP_SAMPLES)
         squares = np.einsum("ij,ij->i", hops, hops).astype(np.float64)
-        energies, ringing = self._weighted_energies(state, frame)
+        energies, ringing = self._weighted_energies(state, frame, n_samples)
         # An interpolated peak cannot lie under the sample peak: nothing below it is looked at.
         sought = state._replace(true_peak=max(state.true_peak, peak))
         after = _State(
@@ -122,7 +124,9 @@ class Meter:
         )
         return after, energies
 
-    def _weighted_energies(self, state: _State, frame: Waveform) -> tuple[list[float], Waveform]:
+    def _weighted_energies(
+        self, state: _State, frame: Waveform, n_samples: int
+    ) -> tuple[list[float], Waveform]:
         """Sum of squares of every K-weighted hop, and what rings on after the frame.
 
         Both halves of the frame share one complex transform: the response is real, so they come
@@ -138,6 +142,8 @@ class Meter:
         first, second = spectrum.real, spectrum.imag
         first[: len(state.ringing)] += state.ringing
         second[: len(state.ringing)] += first[_HALF_SAMPLES:]
+        first[n_samples:_HALF_SAMPLES] = 0  # what rings on after the recording is not part of it
+        second[max(0, n_samples - _HALF_SAMPLES) : _HALF_SAMPLES] = 0
         energies: list[float] = []
         for half in (first, second):
             hops = half[:_HALF_SAMPLES].reshape(_HALF_HOPS, HOP_SAMPLES)
