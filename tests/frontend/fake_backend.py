@@ -41,6 +41,7 @@ class FakeUpload:
     length: int
     filename: str
     content: bytearray = field(default_factory=bytearray)
+    writer: object = None  # the request that may append; a newer one takes over
 
 
 @dataclass
@@ -174,6 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def upload_offset(self, upload_id: str) -> None:
         upload = self._upload(upload_id)
+        upload.writer = None
         self._send(
             200,
             b"",
@@ -191,9 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise OffsetMismatch("The chunk does not start where the upload ends")
         left = int(self.headers["Content-Length"])
         faults = self.state.faults
+        upload.writer = writer = object()
         while left:
             part = self.rfile.read1(min(left, READ_BYTES))  # type: ignore[attr-defined]
-            if not part:
+            if not part or upload.writer is not writer:
                 self.close_connection = True
                 return
             upload.content += part

@@ -80,7 +80,8 @@ class FakeJob:
     content: bytes
     windows: list[WindowEvent] = field(default_factory=list)
     silent: bool = False
-    error: StenografError | None = None
+    attempt: int = 0
+    error: StenografError | None = None  # what the next attempt ends with
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def put(self, **update: Any) -> None:
@@ -126,7 +127,8 @@ class FakeJobs:
         return view
 
     def start(self, job: FakeJob) -> None:
-        threading.Thread(target=self._work, args=(job,), daemon=True).start()
+        job.attempt += 1
+        threading.Thread(target=self._work, args=(job, job.attempt), daemon=True).start()
 
     def get(self, job_id: str) -> FakeJob:
         try:
@@ -148,7 +150,6 @@ class FakeJobs:
     def retry(self, job: FakeJob) -> JobView:
         if job.view.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             raise Conflict("Only a failed or cancelled job can be tried again")
-        job.error = None
         job.put(status=JobStatus.QUEUED, error=None, finished_at=None, progress=Progress())
         self.start(job)
         return job.view
@@ -190,7 +191,7 @@ class FakeJobs:
         said = " ".join(s.text for window in job.windows for s in window.segments)
         return f"{job.view.title} {job.view.filename} {said}".casefold()
 
-    def _work(self, job: FakeJob) -> None:
+    def _work(self, job: FakeJob, attempt: int) -> None:
         began = time.monotonic()
         job.put(status=JobStatus.RUNNING, started_at=datetime.now(UTC))
         for stage in (Stage.DECODING, Stage.LISTENING):
@@ -200,11 +201,12 @@ class FakeJobs:
             job.error = UndecodableAudio("The file holds no sound that can be read")
         if job.error is not None:
             job.put(status=JobStatus.FAILED, error=job.error.body())
+            job.error = None
             return
         total = 0 if job.silent else max(1, int((job.view.duration_s or 0) / PHRASE_S))
         for index in range(len(job.windows), total):
             time.sleep(self.pace_s)
-            if job.view.status is not JobStatus.RUNNING:
+            if job.view.status is not JobStatus.RUNNING or job.attempt != attempt:
                 return
             segment = phrase_segment(index)
             job.windows.append(

@@ -1,0 +1,305 @@
+"""The whole page in headless Chromium, from a dropped file to text, against the fake backend."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from stenograf.contract.errors import OutOfResources
+from stenograf.contract.jobs import JobStatus
+from stenograf.frontend.i18n import catalogue
+
+from .conftest import RunningPage, wav_file
+from .fake_backend import FakeBackend, Faults
+from .fake_jobs import PHRASES
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+RU = catalogue("ru")
+HOSTILE_NAME = '<img src=x onerror="document.title=`hacked`">.wav'
+WAIT_MS = 20_000
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def backend(page_process: RunningPage) -> Iterator[FakeBackend]:
+    running = page_process.backend
+    yield running
+    running.faults = Faults()
+    running.jobs.pace_s = 0.05
+    running.jobs.jobs.clear()
+    running.uploads.clear()
+    running.requests.clear()
+
+
+@pytest.fixture
+def open_page(browser: Browser, page_process: RunningPage) -> Iterator[Open]:
+    contexts = []
+
+    def open_at(query: str = "", *, width: int = 1280, locale: str = "ru-RU", **more: str) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 820},
+            locale=locale,
+            permissions=["clipboard-read", "clipboard-write", "microphone"],
+            **more,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        load(page, page_process.url + query)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+
+
+def load(page: Page, url: str) -> None:
+    """Open the page; once more if a network of this machine changed while it was loading."""
+    broken: list[str] = []
+    page.on("requestfailed", lambda request: broken.append(request.failure or ""))
+    for _ in range(3):
+        broken.clear()
+        try:
+            page.goto(url)
+            page.locator(".zone h1, .job h1").first.wait_for()
+        except Error:
+            if not any("NETWORK_CHANGED" in failure for failure in broken):
+                raise
+        if not any("NETWORK_CHANGED" in failure for failure in broken):
+            return
+    pytest.fail("the network of this machine kept changing while the page was loading")
+
+
+def drop(page: Page, *files: tuple[str, bytes]) -> None:
+    page.locator("[data-testid=file-input]").set_input_files(
+        [{"name": name, "mimeType": "audio/wav", "buffer": content} for name, content in files]
+    )
+
+
+def played_s(page: Page) -> float:
+    return float(page.locator("audio").evaluate("audio => audio.currentTime"))
+
+
+def test_dropped_recording_becomes_text_one_can_listen_to(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    content = wav_file(len(PHRASES) * 4)
+    backend.faults.break_uploads_at = [300_000, 700_000]
+    page = open_page()
+    drop(page, (HOSTILE_NAME, content))
+
+    expect(page.locator(".job h1")).to_have_text(HOSTILE_NAME)
+    expect(page.locator(".line")).to_have_count(len(PHRASES))
+    assert page.locator(".said").all_inner_texts() == list(PHRASES)
+    assert [bytes(upload.content) for upload in backend.uploads.values()] == [content]
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() != "hacked"
+
+    expect(page.locator(".lane.before .num")).to_contain_text("LUFS")
+    expect(page.locator(".unsure")).to_have_text("Кравец")
+    page.locator(".stamp").nth(3).click()
+    expect(page.locator(".line.now .said")).to_have_text(PHRASES[3])
+    assert 12 <= played_s(page) < 14
+    page.get_by_role("button", name=RU["player.pause"]).click()
+    page.locator(".word", has_text="вторника").click()
+    expect(page.locator(".word.now")).to_have_text("вторника.")
+    page.locator(".waves").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".line.now .said")).to_have_text(PHRASES[3])
+
+
+def test_text_can_be_taken_away(open_page: Open, backend: FakeBackend) -> None:
+    job = backend.jobs.add("запись.wav", wav_file(9))
+    page = open_page(f"/?job={job.id}")
+    expect(page.locator(".line")).to_have_count(2)
+    page.locator(".exports > button").click()
+    expect(page.locator(".exports [aria-live]")).to_have_text(RU["export.copied"])
+    assert page.evaluate("navigator.clipboard.readText()") == " ".join(PHRASES[:2])
+    for kind in ("txt", "srt", "vtt", "tsv", "json", "verbose_json"):
+        page.locator("summary").click()
+        with page.expect_download() as download:
+            page.locator(f"[data-format={kind}]").click()
+        assert PHRASES[1] in Path(download.value.path()).read_text("utf-8")
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name=RU["text.as_text"]).click()
+    expect(page.locator(".stamp").first).to_be_hidden()
+
+
+def test_several_files_are_listed_searched_opened_and_deleted(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    page = open_page()
+    drop(page, ("первая.wav", wav_file(5)), ("вторая.wav", wav_file(21)), ("нет.wav", b"no sound"))
+    entries = page.locator("button.entry")
+    expect(entries).to_have_count(3)
+    expect(page.locator("button.entry .bad")).to_have_text(RU["error.undecodable_audio"])
+    page.locator("input[type=search]").fill("КРАВЕЦ")  # said in the second one only
+    expect(entries).to_have_count(1)
+    expect(entries).to_contain_text("вторая.wav")
+    page.locator("input[type=search]").fill("ничего такого")
+    expect(page.locator(".empty")).to_contain_text("ничего такого")
+    page.locator("input[type=search]").fill("")
+    expect(entries).to_have_count(3)
+
+    page.locator("button.entry", has_text="нет.wav").click()
+    expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.undecodable_audio.hint"])
+    page.get_by_role("button", name=RU["action.delete"]).click()
+    page.get_by_role("button", name=RU["delete.keep"]).click()
+    page.get_by_role("button", name=RU["action.delete"]).click()
+    page.locator("dialog").get_by_role("button", name=RU["delete.confirm"]).click()
+    expect(entries).to_have_count(2)
+    expect(page.get_by_text(RU["delete.done"])).to_be_visible()
+    assert len(backend.jobs.jobs) == 2
+
+
+def test_stopped_and_failed_recordings_go_on(open_page: Open, backend: FakeBackend) -> None:
+    backend.jobs.pace_s = 0.5
+    job = backend.jobs.add("длинная.wav", wav_file(40))
+    page = open_page(f"/?job={job.id}")
+    page.locator(".line").first.wait_for()
+    page.get_by_role("button", name=RU["action.cancel"]).click()
+    expect(page.get_by_text(RU["status.cancelled"])).to_be_visible()
+    assert backend.jobs.get(job.id).view.status is JobStatus.CANCELLED
+    kept = page.locator(".line").count()
+    assert kept >= 1
+
+    backend.jobs.pace_s = 0.02
+    backend.jobs.get(job.id).error = OutOfResources("No memory left")
+    page.get_by_role("button", name=RU["action.continue"]).click()
+    expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.out_of_resources"])
+    page.get_by_role("button", name=RU["action.retry"]).click()
+    expect(page.locator(".line")).to_have_count(10)
+    expect(page.locator(".working")).to_be_hidden()
+
+
+def test_upload_outlives_other_views_a_pause_and_a_reload(
+    open_page: Open, backend: FakeBackend, tmp_path: Path
+) -> None:
+    content = wav_file(600)  # 19 MB
+    lecture = tmp_path / "лекция.wav"
+    lecture.write_bytes(content)
+    backend.faults.bytes_per_s = 6e6
+    other = backend.jobs.add("другая.wav", wav_file(5))
+    page = open_page()
+    page.locator("[data-testid=file-input]").set_input_files(lecture)
+    expect(page.locator(".upload .num")).to_contain_text("МБ/с")
+    page.locator("button.entry", has_text=other.title).click()
+    expect(page.locator(".job h1")).to_have_text("другая.wav")
+    expect(page.locator(".upload")).to_contain_text("лекция.wav")
+    page.get_by_role("button", name=RU["uploader.pause"]).click()
+    expect(page.locator(".upload .num")).to_contain_text(RU["upload.paused"])
+    assert len(next(iter(backend.uploads.values())).content) < len(content)
+
+    backend.faults.bytes_per_s = 0
+    page.once("dialog", lambda dialog: dialog.accept())
+    load(page, page.url.split("?")[0])
+    expect(page.locator(".notice")).to_contain_text("лекция.wav")
+    page.locator("[data-testid=file-input]").set_input_files(lecture)
+    expect(page.locator(".job h1")).to_have_text("лекция.wav")
+    assert [bytes(upload.content) for upload in backend.uploads.values()] == [content]
+
+
+def test_full_queue_only_delays(open_page: Open, backend: FakeBackend) -> None:
+    backend.faults.refuse_jobs = 1
+    page = open_page()
+    drop(page, ("запись.wav", wav_file(5)))
+    expect(page.locator(".upload .problem")).to_contain_text(RU["error.overloaded"])
+    expect(page.locator(".job h1")).to_have_text("запись.wav")
+    assert backend.requests.count("POST /files") == 1
+
+
+def test_refused_and_empty_files_are_explained(open_page: Open, backend: FakeBackend) -> None:
+    backend.faults.max_bytes = 1000
+    page = open_page()
+    drop(page, ("большая.wav", wav_file(1)), ("пустая.wav", b""))
+    problems = page.locator(".upload .problem")
+    expect(problems.nth(0)).to_contain_text(RU["error.too_large.hint"])
+    expect(problems.nth(1)).to_contain_text(RU["error.empty_file.hint"])
+    for close in page.get_by_role("button", name=RU["uploader.cancel"]).all()[::-1]:
+        close.click()
+    expect(page.locator(".upload")).to_have_count(0)
+
+
+def test_silence_gives_a_reason_and_no_text(open_page: Open, backend: FakeBackend) -> None:
+    job = backend.jobs.add("тишина.wav", wav_file(5, amplitude=0))
+    page = open_page(f"/?job={job.id}")
+    expect(page.locator(".job .notice:visible")).to_contain_text(RU["warning.no_speech"])
+    expect(page.locator(".line")).to_have_count(0)
+
+
+def test_link_to_nowhere_has_a_way_out(open_page: Open, backend: FakeBackend) -> None:
+    page = open_page("/?job=..%2F..%2Fready")
+    expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.not_found"])
+    page.locator(".job [role=alert] button").click()
+    expect(page.locator(".zone")).to_be_visible()
+
+
+def test_microphone_is_one_more_source(open_page: Open, backend: FakeBackend) -> None:
+    page = open_page()
+    page.get_by_role("button", name=RU["uploader.record"]).click()
+    expect(page.locator(".zone .time")).to_have_text("0:02")
+    page.get_by_role("button", name=RU["uploader.finish"]).click()
+    expect(page.locator(".job h1")).to_contain_text(RU["uploader.recording_name"])
+    [upload] = backend.uploads.values()
+    assert upload.content[:4] == b"\x1a\x45\xdf\xa3"  # EBML: a WebM file
+    assert upload.filename.endswith(".webm")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_screen_never_scrolls_sideways(
+    open_page: Open, backend: FakeBackend, scheme: str
+) -> None:
+    name = "Очень_длинное_имя_файла_без_единого_пробела_" * 4 + ".wav"
+    job = backend.jobs.add(name, wav_file(9))
+    page = open_page(f"/?job={job.id}", width=380, locale="en-US", color_scheme=scheme)
+    expect(page.locator(".line")).to_have_count(2)
+    width = "document.scrollingElement.scrollWidth"
+    assert page.evaluate(width) == 380
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.locator(".back").click()
+    expect(page.locator(".zone h1")).to_have_text(catalogue("en")["uploader.title"])
+    expect(page.locator("button.entry")).to_have_count(1)
+    assert page.evaluate(width) == 380
+    inside = (
+        "[...document.querySelectorAll('*')].every(e => e.getBoundingClientRect().right <= 381)"
+    )
+    assert page.evaluate(inside)
+
+
+def test_frame_of_streamlit_is_not_seen(open_page: Open, page_process: RunningPage) -> None:
+    page = open_page()
+    for part in ("stHeader", "stToolbar", "stAppDeployButton", "stDecoration"):
+        expect(page.get_by_test_id(part)).to_be_hidden()
+    assert requests.get(f"{page_process.url}/app/static/icon.svg", timeout=5).ok
+
+
+def test_page_asks_nobody_outside(open_page: Open, backend: FakeBackend, browser: Browser) -> None:
+    page = open_page()
+    hosts = page.evaluate(
+        "performance.getEntriesByType('resource').map(entry => new URL(entry.name).hostname)"
+    )
+    assert set(hosts) - {""} == {"127.0.0.1"}
