@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import soundfile
 
 from .desk import NO_VAD, Desk, until
 from .model_server import Asked, ModelServer, Reply, heard
@@ -338,3 +340,42 @@ def test_an_engine_that_spells_words_only_inside_segments(desk: Desk, model: Mod
     job_id = desk.wait(desk.submit(wav(noise(1)))["id"])["id"]
     transcript = desk.http.get(f"/v1/jobs/{job_id}/transcript").json()
     assert [word["text"] for word in transcript["segments"][0]["words"]] == ["раз", "два"]
+
+
+def test_cancel_ends_the_decoding_process(desk: Desk, tmp_path: Path) -> None:
+    """Two hours of FLAC silence: small to send, long to decode."""
+    path = tmp_path / "long.flac"
+    with soundfile.SoundFile(path, "w", 8000, 1, "PCM_16") as file:
+        for _ in range(120):
+            file.write(np.zeros(60 * 8000, np.int16))
+    job_id = desk.submit(path.read_bytes())["id"]
+    me = psutil.Process()
+    until(lambda: [c for c in me.children() if "decode_child" in " ".join(c.cmdline())])
+    child = next(c for c in me.children() if "decode_child" in " ".join(c.cmdline()))
+    cancelled_at = time.monotonic()
+    desk.http.delete(f"/v1/jobs/{job_id}")
+    until(lambda: not child.is_running())
+    assert time.monotonic() - cancelled_at < 2
+    assert desk.job(job_id)["status"] == "cancelled"
+
+
+def test_headers_for_pages_on_other_origins(desk: Desk) -> None:
+    page = {"Origin": "http://localhost:8010"}
+    answer = desk.http.get("/v1/options", headers=page)
+    assert answer.headers["access-control-allow-origin"] == page["Origin"]
+    assert "Upload-Offset" in answer.headers["access-control-expose-headers"]
+    assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+    foreign = desk.http.get("/v1/options", headers={"Origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in foreign.headers
+    asking = page | {
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "tus-resumable,upload-offset,content-type",
+    }
+    assert desk.http.options("/files/x", headers=asking).status_code == 200
+
+
+def test_request_ids_are_given_and_echoed(desk: Desk) -> None:
+    given = desk.http.get("/health", headers={"X-Request-Id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    bad = desk.http.get("/health", headers={"X-Request-Id": "a b<script>"})
+    assert len(bad.headers["x-request-id"]) == 32
