@@ -64,8 +64,7 @@ class VoiceDetector:
         probabilities = np.concatenate(
             [np.zeros(0, np.float32), *self.probabilities(counted, gain)]
         )
-        speech = _speech_runs(probabilities, options, counted.n_samples)
-        return _padded(speech, options.speech_pad_ms * SAMPLE_RATE // 1000, counted.n_samples)
+        return spans_from(probabilities, options, counted.n_samples)
 
     def probabilities(
         self, blocks: Iterable[Waveform], gain: float = 1.0
@@ -80,6 +79,14 @@ class VoiceDetector:
             speech, h, c = self._session.run(None, {"input": inputs, "h": h, "c": c})
             context = frames[-1, -_CONTEXT_SAMPLES:]
             yield speech.reshape(-1)
+
+
+def spans_from(
+    probabilities: NDArray[np.float32], options: CutOptions, n_samples: int
+) -> list[Span]:
+    """Spans of speech from the probability of each frame, shape (n_frames,)."""
+    runs = _speech_runs(probabilities, options, n_samples)
+    return _padded(runs, options.speech_pad_ms * SAMPLE_RATE // 1000, n_samples)
 
 
 class _Counted:

@@ -22,8 +22,9 @@ WINDOW_COST = 8.0
 COMFORTABLE_PAUSE_S = 2.0
 SCRAP_S = 3.0
 
-_SMOOTH_SAMPLES = SAMPLE_RATE * 40 // 1000
-_STEP_SAMPLES = SAMPLE_RATE * 10 // 1000
+_FRAME_SAMPLES = SAMPLE_RATE * 10 // 1000
+_PAUSE_FRAMES = 20  # 200 ms: between words, not the 50 ms before a stop consonant
+_DEPTH = 1e-6  # 60 dB under the loudest frame all silence is the same
 
 Quietest = Callable[[int, int], int]
 """Given a stretch (start, end) of the file, the sample in it where a cut hurts least."""
@@ -69,7 +70,7 @@ def cut(
 
 
 def quietest_in(spool: Spool) -> Quietest:
-    """The `quietest` of `cut` for a recording: the middle of its quietest 40 ms."""
+    """The `quietest` of `cut` for a recording."""
 
     def quietest(start: int, end: int) -> int:
         return start + quietest_point(spool.read(start, end))
@@ -78,13 +79,19 @@ def quietest_in(spool: Spool) -> Quietest:
 
 
 def quietest_point(waveform: Waveform) -> int:
-    """Middle of the 40 ms with least energy, the first such; shape (n_samples,), n_samples > 0."""
-    if len(waveform) <= _SMOOTH_SAMPLES:
+    """Middle of the 200 ms with the lowest mean level in decibels; shape (n_samples,), not empty.
+
+    The mean is over levels, not energies: a pause with a breath in it beats a short gap in a word.
+    """
+    n_frames = len(waveform) // _FRAME_SAMPLES
+    if n_frames <= _PAUSE_FRAMES:
         return len(waveform) // 2
-    energy = np.concatenate(([0.0], np.cumsum(np.square(waveform, dtype=np.float64))))
-    starts = np.arange(0, len(waveform) - _SMOOTH_SAMPLES + 1, _STEP_SAMPLES)
-    quiet = energy[starts + _SMOOTH_SAMPLES] - energy[starts]
-    return int(starts[int(np.argmin(quiet))]) + _SMOOTH_SAMPLES // 2
+    frames = waveform[: n_frames * _FRAME_SAMPLES].reshape(n_frames, _FRAME_SAMPLES)
+    energies = np.square(frames, dtype=np.float64).sum(axis=1)
+    levels = np.log(energies + _DEPTH * energies.max() + np.finfo(np.float64).tiny)
+    sums = np.concatenate(([0.0], np.cumsum(levels)))
+    quietest = int(np.argmin(sums[_PAUSE_FRAMES:] - sums[:-_PAUSE_FRAMES]))
+    return (quietest + _PAUSE_FRAMES // 2) * _FRAME_SAMPLES
 
 
 def _pieces(span: Span, limit: int, quietest: Quietest) -> list[Span]:
