@@ -30,7 +30,7 @@ def of(*segments: Segment) -> Transcript:
     return Transcript(duration=segments[-1].end + 5 * SAMPLE_RATE, segments=segments)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(transcripts())
 def test_cues_keep_their_limits(transcript: Transcript) -> None:
     shown = cues(transcript)
@@ -46,14 +46,14 @@ def test_cues_keep_their_limits(transcript: Transcript) -> None:
         assert cue.end_ms <= following.start_ms or cue.end_ms == last_ms
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(transcripts())
 def test_no_character_is_lost(transcript: Transcript) -> None:
     shown = "".join(line for cue in cues(transcript) for line in cue.lines)
     assert "".join(shown.split()) == "".join(transcript.text.split())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(transcripts())
 def test_a_cue_is_too_fast_or_too_short_only_where_the_next_one_presses(
     transcript: Transcript,

@@ -108,6 +108,14 @@ def test_a_loop_keeps_its_first_round_and_the_words_with_it() -> None:
     assert out.warnings[0].text == " ".join(["и ещё раз"] * 29)
 
 
+def test_a_loop_inside_one_word_is_a_loop_too() -> None:
+    looped = segment(f"Ну {'ха' * 100}, ладно.")
+    out = guard([looped], OPTIONS, None)
+    assert out.segments[0].text == "Ну ха, ладно."
+    assert [w.code for w in out.warnings] == ["repetition_removed"]
+    assert len(out.warnings[0].text or "") == 99 * 2
+
+
 def test_the_same_segment_over_and_over_stays_once() -> None:
     rounds = [segment("Всё хорошо.", start_s=i, end_s=i + 1) for i in range(12)]
     out = guard(rounds, OPTIONS, None)

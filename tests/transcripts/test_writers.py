@@ -40,7 +40,7 @@ def transcript() -> Transcript:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(transcripts())
 def test_srt_parses_back_strictly(transcript: Transcript) -> None:
     body = render(transcript, "srt").body.decode()
@@ -65,7 +65,7 @@ def test_players_library_reads_the_same_cues_from_srt_and_vtt(transcript: Transc
         assert all(event.end > event.start for event in parsed)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(transcripts())
 def test_vtt_parses_back_with_its_text(transcript: Transcript) -> None:
     parsed = webvtt.from_buffer(io.StringIO(render(transcript, "vtt").body.decode()))

@@ -21,6 +21,7 @@ Spans = Sequence[tuple[int, int]]
 FASTEST_SPEECH_CPS = 30  # characters per second nobody exceeds
 _LONGEST_PHRASE_WORDS = 40  # a decoder rarely loops over more than a sentence
 _MIN_REPEATS = 4  # people do say things three times
+_STUTTER = re.compile(r"(.{1,12}?)\1{9,}")  # a loop inside one word has no spaces to be found by
 
 _CREDITS = re.compile(
     r"""
@@ -148,23 +149,34 @@ def _without_repeated_segments(
 
 def _without_repeated_words(segment: Segment, warnings: list[Warning]) -> Segment:
     pieces = segment.text.split()
-    keep = _first_rounds([bare(piece) for piece in pieces])
-    if all(keep):
+    short = [_STUTTER.sub(r"\1", piece) for piece in pieces]
+    keep = _first_rounds([bare(piece) for piece in short])
+    if all(keep) and short == pieces:
         return segment
-    text = " ".join(piece for piece, kept in zip(pieces, keep, strict=True) if kept)
-    removed = " ".join(piece for piece, kept in zip(pieces, keep, strict=True) if not kept)
-    warnings.append(_repetition(segment, removed))
+    text = " ".join(piece for piece, kept in zip(short, keep, strict=True) if kept)
+    removed = (
+        _repeated_part(piece) if kept else piece for piece, kept in zip(pieces, keep, strict=True)
+    )
+    warnings.append(_repetition(segment, join_text(removed)))
     words: tuple[Word, ...] = ()
     if len(segment.words) == len(pieces):
-        words = tuple(w for w, kept in zip(segment.words, keep, strict=True) if kept)
+        words = tuple(
+            word.model_copy(update={"text": f" {rest}"})
+            for word, rest, kept in zip(segment.words, short, keep, strict=True)
+            if kept
+        )
     return segment.model_copy(
         update={
             "text": text,
             "words": words,
             "tokens": (),
-            "compression_ratio": compression_ratio(text) if text else None,
+            "compression_ratio": compression_ratio(text),
         }
     )
+
+
+def _repeated_part(piece: str) -> str:
+    return "".join(loop[0][len(loop[1]) :] for loop in _STUTTER.finditer(piece))
 
 
 def _first_rounds(items: Sequence[str]) -> list[bool]:
