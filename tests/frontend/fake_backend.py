@@ -231,8 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(201, view, {"Location": f"/v1/jobs/{view.id}"})
 
     def list_jobs(self) -> None:
-        query, limit = self.query.get("q", ""), int(self.query.get("limit", 50))
-        self._json(200, self.state.jobs.page(query, limit))
+        limit, skip = int(self.query.get("limit", 50)), int(self.query.get("cursor", 0))
+        self._json(200, self.state.jobs.page(self.query.get("q", ""), limit, skip))
 
     def read_job(self, job_id: str) -> None:
         self._json(200, self.state.jobs.get(job_id).view)

@@ -136,10 +136,11 @@ class FakeJobs:
         except KeyError:
             raise NotFound(f"There is no job {job_id}") from None
 
-    def page(self, query: str, limit: int) -> JobPage:
+    def page(self, query: str, limit: int, skip: int) -> JobPage:
         newest = sorted(self.jobs.values(), key=lambda job: job.view.created_at, reverse=True)
         found = [job.view for job in newest if query.casefold() in self._searched(job)]
-        return JobPage(data=found[:limit], next_cursor="more" if len(found) > limit else None)
+        end = skip + limit
+        return JobPage(data=found[skip:end], next_cursor=str(end) if len(found) > end else None)
 
     def cancel(self, job: FakeJob) -> JobView:
         if job.view.status.final:

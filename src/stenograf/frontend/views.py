@@ -20,7 +20,6 @@ _NOTICE = "notice"
 _QUERY = "history_query"
 _LIMIT = "history_limit"
 _REVISION = "job_revision"
-_MAX_LISTED = 500
 
 
 class Page:
@@ -170,12 +169,19 @@ class Page:
             st.rerun()
 
     def _jobs(self) -> tuple[list[JobView], bool] | None:
-        limit = st.session_state.get(_LIMIT, PAGE_SIZE)
+        wanted = st.session_state.get(_LIMIT, PAGE_SIZE)
+        query = st.session_state.get(_QUERY, "")
+        jobs: list[JobView] = []
+        cursor: str | None = None
         try:
-            page = self.client.jobs(st.session_state.get(_QUERY, ""), limit=limit)
+            while len(jobs) < wanted:
+                page = self.client.jobs(query, limit=min(100, wanted - len(jobs)), cursor=cursor)
+                jobs += page.data
+                if (cursor := page.next_cursor) is None:
+                    break
         except StenografError:
             return None  # the notice above says it already
-        return page.data, page.next_cursor is not None and limit < _MAX_LISTED
+        return jobs, cursor is not None
 
 
 def draw_notice(tone: str, title: str, hint: str) -> None:
@@ -201,5 +207,4 @@ def _remember_search() -> None:
 
 
 def _show_more() -> None:
-    limit = st.session_state.get(_LIMIT, PAGE_SIZE) + PAGE_SIZE
-    st.session_state[_LIMIT] = min(limit, _MAX_LISTED)
+    st.session_state[_LIMIT] = st.session_state.get(_LIMIT, PAGE_SIZE) + PAGE_SIZE

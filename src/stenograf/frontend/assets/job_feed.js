@@ -4,6 +4,7 @@
 const SAMPLE_RATE = 16000; // contract/pcm.py
 const FINAL = new Set(["completed", "failed", "cancelled"]);
 const REPEAT_MS = 3000;
+const TOGETHER_MS = 60;
 
 class JobFeed {
   constructor(backend, jobId, emit) {
@@ -39,6 +40,8 @@ class JobFeed {
 
   #stopWaiting() {
     clearTimeout(this.timer);
+    clearTimeout(this.drawing);
+    this.drawing = null;
     this.source?.close();
     this.source = null;
   }
@@ -66,7 +69,11 @@ class JobFeed {
     on("window", (window, event) => {
       this.lastWindow = event.lastEventId || this.lastWindow;
       this.windows.set(window.index, window);
-      this.emit("segments", this.#segments(), { partial: true });
+      // Many arrive at once when a page is opened late: draw them together.
+      this.drawing ??= setTimeout(() => {
+        this.drawing = null;
+        this.emit("segments", this.#segments(), { partial: true });
+      }, TOGETHER_MS);
     });
     on("status", (job) => this.#job(job));
     on("done", (job) => { this.#stopWaiting(); this.#job(job); this.#finish(); });

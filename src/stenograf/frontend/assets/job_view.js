@@ -54,6 +54,8 @@ class JobView {
     this.wave = new Waveform(say, (to_s) => this.player.seek(to_s));
     this.player = new Player(say, (now_s, playing) => {
       this.wave.move(now_s);
+      if (playing && !this.wasPlaying) this.lines.follow = true;
+      this.wasPlaying = playing;
       this.lines.mark(now_s, playing);
     });
     this.sound = h("section", { class: "sound card", hidden: true, "aria-label": say("wave.label") },

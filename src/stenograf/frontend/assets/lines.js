@@ -52,7 +52,7 @@ class Lines {
     if (this.current?.line !== cue?.line) {
       this.current?.line.classList.remove("now");
       cue?.line.classList.add("now");
-      if (cue && playing && this.follow) cue.line.scrollIntoView({ block: "center", behavior: "smooth" });
+      if (cue && playing && this.follow) keepInView(cue.line);
     }
     cue?.word.classList.add("now");
     this.current = cue;
@@ -117,4 +117,12 @@ class Lines {
     }
     return this.cues[low];
   }
+}
+
+const MARGIN_PX = 120; // the player above, the next lines below
+
+function keepInView(line) {
+  const { top, bottom } = line.getBoundingClientRect();
+  if (top > MARGIN_PX && bottom < innerHeight - MARGIN_PX) return;
+  line.scrollIntoView({ block: "center", behavior: "smooth" });
 }

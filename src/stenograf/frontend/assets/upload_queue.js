@@ -8,6 +8,8 @@ const CHUNK_BYTES = 16 * 1024 * 1024;
 const RETRY_DELAYS_MS = [0, 1000, 2000, 4000, 8000, 15000];
 const OFFLINE_RETRY_MS = 5000;
 const KEPT_MS = 24 * 3600 * 1000; // as long as the backend keeps an unfinished upload
+const ABANDONED_MS = 60_000; // a tab that still lives tries more often than this
+const MAX_WAIT_S = 30;
 const ACTIVE = new Set(["waiting", "uploading", "paused", "offline", "posting"]);
 
 function retriable(status) {
@@ -43,7 +45,8 @@ class UploadQueue extends EventTarget {
   // A finished upload whose job could not be created before the tab was closed.
   recover(backend) {
     for (const entry of pendingJobs()) {
-      if (entry.backend !== backend || this.items.some((i) => i.uploadId === entry.uploadId)) continue;
+      const mine = this.items.some((item) => item.uploadId === entry.uploadId);
+      if (mine || entry.backend !== backend || Date.now() - entry.at < ABANDONED_MS) continue;
       const item = {
         key: ++this.serial, name: entry.title, size: entry.size, sent: entry.size, speed: 0, backend,
         options: entry.options, uploadId: entry.uploadId, state: "posting", alone: false, error: null,
@@ -160,13 +163,13 @@ class UploadQueue extends EventTarget {
   #uploaded(item) {
     item.sent = item.size;
     item.uploadId = item.upload.url.replace(/\/+$/, "").split("/").pop();
-    rememberPending(item);
     this.#post(item);
     this.#pump();
   }
 
   async #post(item, attempt = 0) {
     this.#set(item, "posting");
+    rememberPending(item);
     try {
       const job = await requestJson(`${item.backend}/v1/jobs`, {
         method: "POST", keepalive: true, headers: { "Content-Type": "application/json" },
@@ -181,7 +184,7 @@ class UploadQueue extends EventTarget {
       if (!this.items.includes(item)) return;
       if (error.network || retriable(error.status)) {
         item.error = error.status === 429 ? error : null;
-        const delay_ms = (error.retryAfter || Math.min(30, 2 ** attempt)) * 1000;
+        const delay_ms = Math.min(MAX_WAIT_S, error.retryAfter || 2 ** attempt) * 1000;
         item.timer = setTimeout(() => this.#post(item, attempt + 1), delay_ms);
         this.#changed();
       } else {
@@ -208,7 +211,8 @@ function storePending(entries) {
 
 function rememberPending(item) {
   const { uploadId, backend, options, size, name: title } = item;
-  storePending([...pendingJobs(), { uploadId, backend, options, size, title }]);
+  const others = pendingJobs().filter((entry) => entry.uploadId !== uploadId);
+  storePending([...others, { uploadId, backend, options, size, title, at: Date.now() }]);
 }
 
 function forgetPending(uploadId) {
