@@ -101,8 +101,8 @@ def _run(
         peak_rss_bytes={"front": sent["peak_rss_bytes"]} | peaks,
         wall_s=wall_s,
         windows=len(windows),
-        words_cut=_words_cut(words, windows),
-        words_lost=_words_lost(words, windows),
+        words_cut=words_cut(words, windows),
+        words_lost=words_lost(words, windows),
     )
 
 
@@ -117,12 +117,13 @@ def _fixed_cuts(length_s: float) -> list[tuple[float, float]]:
     return [(start, min(start + CUT_S, length_s)) for start in range(0, int(length_s), CUT_S)]
 
 
-def _words_cut(words: Sequence[SpokenWord], windows: Sequence[tuple[float, float]]) -> int:
+def words_cut(words: Sequence[SpokenWord], windows: Sequence[tuple[float, float]]) -> int:
+    """Words with a window's border inside them."""
     borders = [border for window in windows for border in window]
     return sum(any(word.start_s < border < word.end_s for border in borders) for word in words)
 
 
-def _words_lost(words: Sequence[SpokenWord], windows: Sequence[tuple[float, float]]) -> int:
+def words_lost(words: Sequence[SpokenWord], windows: Sequence[tuple[float, float]]) -> int:
     """Words that lie in no window at all."""
     return sum(
         all(word.end_s <= start or end <= word.start_s for start, end in windows) for word in words
