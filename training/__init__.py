@@ -1,0 +1,1 @@
+"""Reproduces the embedded demo model: texts, synthesis, training, export, evaluation."""
