@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 HERE = Path(__file__).parent
@@ -67,10 +68,16 @@ class Peer:
             time.sleep(0.02)
         pytest.fail(f"{self.command} did not start")
 
-    def kill(self) -> None:
+    def stop(self) -> None:
         assert self.popen is not None
-        self.popen.kill()
+        self.popen.terminate()
         self.popen.wait()
+
+    def server(self) -> psutil.Process:
+        """The process that serves: our server's only child, or the official one itself."""
+        assert self.popen is not None
+        parent = psutil.Process(self.popen.pid)
+        return next(iter(parent.children()), parent)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
@@ -119,7 +126,7 @@ def running(command: list[str]) -> Iterator[Peer]:
     try:
         yield peer
     finally:
-        peer.kill()
+        peer.stop()
 
 
 def ours(root: Path) -> contextlib.AbstractContextManager[Peer]:

@@ -1,5 +1,11 @@
-"""A process that serves nothing but uploads: `python tus_server.py ROOT PORT MAX_BYTES`."""
+"""A process that serves nothing but uploads: `python tus_server.py ROOT PORT MAX_BYTES`.
 
+The one that serves is a child; when it is killed the parent, which never touched the store,
+forks another, so that a test may kill often without waiting for imports.
+"""
+
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +18,20 @@ from stenograf.httpserver import deadline_protocol
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+    os.setpgrp()
+    while True:
+        child = os.fork()
+        if child == 0:
+            serve()
+            return
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            sys.exit(os.waitstatus_to_exitcode(status))
+
+
+def serve() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     root, port, max_bytes = sys.argv[1:]
     app = FastAPI()
     app.include_router(router(UploadStore(Path(root), max_bytes=int(max_bytes))))

@@ -148,7 +148,7 @@ class _Endpoint:
     ) -> Upload:
         body_bytes = tus.number(request.headers, "Content-Length") or 0
         whole = upload.length if upload.length is not None else length
-        if offset == upload.offset and whole is not None and offset + body_bytes > whole:
+        if offset == upload.offset and whole is not None and offset + body_bytes > whole >= offset:
             raise TooLarge(f"The chunk ends after byte {whole}, the end of the upload.")
         return await self._store.receive(
             upload.id, offset, request.stream(), checksum=checksum, length=length
@@ -160,8 +160,14 @@ class _Endpoint:
 
 
 def _location(request: Request, upload: Upload) -> str:
-    """The upload's path under the path that was asked: right behind any proxy and mount."""
-    root, path = request.scope.get("root_path", ""), request.scope["path"].rstrip("/")
+    """The upload's address relative to the asked one: right behind any proxy.
+
+    To `/files` that is a path; to `/files/` the bare id, right under any prefix a proxy hides,
+    and the only form that aiotus, which appends instead of resolving, understands.
+    """
+    root, path = request.scope.get("root_path", ""), request.scope["path"]
+    if path.endswith("/"):
+        return upload.id
     return quote(f"{path if path.startswith(root) else root + path}/{upload.id}")
 
 
