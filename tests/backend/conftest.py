@@ -9,6 +9,7 @@ import pytest
 from stenograf.backend.db import Database
 from stenograf.backend.jobs import Content, JobStore
 from stenograf.backend.ledger import Ledger
+from stenograf.backend.recovery import Recovery
 
 from .desk import Desk
 from .model_server import ModelServer
@@ -37,6 +38,7 @@ class Tables:
     clock: Clock
     jobs: JobStore
     ledger: Ledger
+    recovery: Recovery
 
     def another_process(self) -> Ledger:
         """A worker process with its own leases."""
@@ -53,7 +55,8 @@ def tables(tmp_path: Path, clock: Clock) -> Iterator[Tables]:
     database = Database(f"sqlite:///{tmp_path / 'jobs.db'}")
     database.migrate(tmp_path / "migrate.lock")
     jobs = JobStore(database, max_queued=3, clock=clock)
-    yield Tables(database, clock, jobs, Ledger(database, boot_id="boot", lease_s=30, clock=clock))
+    ledger = Ledger(database, boot_id="boot", lease_s=30, clock=clock)
+    yield Tables(database, clock, jobs, ledger, Recovery(database, boot_id="boot", clock=clock))
     database.close()
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stenograf.backend.answers import error_of, read_heard
-from stenograf.backend.engine import Aborted, EngineClient
+from stenograf.backend.connection import Aborted
+from stenograf.backend.engine import EngineClient
 from stenograf.contract.errors import (
     BadRequest,
     ModelNotFound,

@@ -143,6 +143,16 @@ def test_purge_removes_what_nobody_else_refers_to(tables: Tables) -> None:
     assert not tables.ledger.renew(claim)
 
 
+def test_purging_the_last_who_wanted_it_ends_the_work(tables: Tables) -> None:
+    first = tables.jobs.submit(content(1, "a"), RU, "", "m")
+    second = tables.jobs.submit(content(1, "b"), RU, "", "m")
+    claim = tables.ledger.claim_next()
+    assert claim is not None
+    tables.jobs.cancel(first.id)
+    assert tables.jobs.purge(second.id).recognition_id == claim.id
+    assert not tables.ledger.renew(claim)
+
+
 def test_list_is_newest_first_and_pages_without_gap(tables: Tables) -> None:
     ids = []
     for n in range(7):

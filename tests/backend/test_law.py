@@ -13,6 +13,7 @@ from stenograf.backend.db import Database, JobRow, RecognitionRow
 from stenograf.backend.jobs import JobStore
 from stenograf.backend.ledger import Claim, Ledger, LostLease
 from stenograf.backend.records import Heard, Plan, PlannedWindow
+from stenograf.backend.recovery import Recovery
 from stenograf.contract.errors import Conflict, NetworkTimeout, UndecodableAudio
 from stenograf.contract.jobs import JobStatus
 from stenograf.contract.options import TranscribeOptions
@@ -35,6 +36,7 @@ class House(RuleBasedStateMachine):
         self.database.migrate(path / "lock")
         self.jobs = JobStore(self.database, max_queued=100, clock=self.clock)
         self.ledger = Ledger(self.database, boot_id="b", lease_s=30, clock=self.clock)
+        self.recovery = Recovery(self.database, boot_id="b", clock=self.clock)
         self.job_ids: list[str] = []
         self.cancelled: set[str] = set()
         self.claims: list[Claim] = []
@@ -118,7 +120,7 @@ class House(RuleBasedStateMachine):
     @rule()
     def time_passes_without_a_sign_of_life(self) -> None:
         self.clock.advance(31)
-        self.ledger.sweep()
+        self.recovery.sweep()
 
     @invariant()
     def no_window_is_paid_twice(self) -> None:

@@ -58,7 +58,7 @@ def test_a_lost_lease_writes_nothing(tables: Tables) -> None:
     claim = claimed(tables)
     tables.ledger.keep_plan(claim, PLAN)
     tables.clock.advance(31)
-    assert tables.ledger.sweep() == 1
+    assert tables.recovery.sweep() == 1
     again = tables.another_process().claim_next()
     assert again is not None
     assert again.plan == PLAN
@@ -76,9 +76,9 @@ def test_a_stored_window_renews_the_lease_and_survives(tables: Tables) -> None:
     tables.clock.advance(20)
     tables.ledger.store_window(claim, 1, 200, NOTHING)
     tables.clock.advance(20)
-    assert tables.ledger.sweep() == 0
+    assert tables.recovery.sweep() == 0
     tables.clock.advance(11)
-    assert tables.ledger.sweep() == 1
+    assert tables.recovery.sweep() == 1
     again = tables.ledger.claim_next()
     assert again is not None
     assert set(tables.ledger.results(again)) == {1}
@@ -89,7 +89,7 @@ def test_leases_of_a_dead_process_are_taken_back_at_once(tables: Tables) -> None
     tables.jobs.submit(content(2), RU, "", "m")
     theirs = tables.another_process().claim_next()
     assert theirs is not None
-    assert tables.ledger.release_dead() == 1
+    assert tables.recovery.release_dead() == 1
     assert tables.ledger.renew(mine)
     assert not tables.another_process().renew(theirs)
 
@@ -100,7 +100,7 @@ def test_a_recording_that_always_kills_the_service_fails_in_the_end(tables: Tabl
         if tables.ledger.claim_next() is None:
             break
         tables.clock.advance(31)
-        tables.ledger.sweep()
+        tables.recovery.sweep()
     assert tables.jobs.get(job.id).status is JobStatus.FAILED
 
 
@@ -141,10 +141,10 @@ def test_waiting_for_the_model_counts_no_failure_and_ends_with_it(tables: Tables
         assert claim is not None
         tables.ledger.postpone(claim, ModelNotReady("loading"), 300)
         assert tables.ledger.claim_next() is None
-        assert tables.ledger.waits_for_model()
-        assert tables.ledger.wake() == 1
+        assert tables.recovery.waits_for_model()
+        assert tables.recovery.wake() == 1
     assert tables.jobs.get(job.id).status is JobStatus.QUEUED
-    assert not tables.ledger.waits_for_model()
+    assert not tables.recovery.waits_for_model()
 
 
 def test_progress_and_expected_end(tables: Tables) -> None:

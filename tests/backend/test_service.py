@@ -148,7 +148,7 @@ def test_purge_leaves_nothing(desk: Desk, model: ModelServer) -> None:
     data = desk.house.settings.data_dir
     assert list((data / "uploads").iterdir()) == []
     assert list((data / "spool").iterdir()) == []
-    assert desk.house.ledger.unfinished() == set()
+    assert desk.house.recovery.unfinished() == set()
 
 
 def test_purging_a_running_job_ends_its_work(desk: Desk, model: ModelServer) -> None:

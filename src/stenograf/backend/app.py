@@ -28,6 +28,7 @@ from stenograf.backend.ledger import Ledger
 from stenograf.backend.pipeline import Tools
 from stenograf.backend.queue import ThreadQueue
 from stenograf.backend.recognize import DRAIN_S
+from stenograf.backend.recovery import Recovery
 from stenograf.backend.service import Service
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
@@ -48,7 +49,7 @@ class House:
 
     settings: BackendSettings
     database: Database
-    ledger: Ledger
+    recovery: Recovery
     service: Service
     chunks: ChunkStore
     upkeep: Upkeep = field(init=False)
@@ -72,9 +73,9 @@ class House:
         self.database.migrate(data / "migrate.lock")
         self._alone = _lock(data / "backend.lock")
         if self._alone is not None and self.database.is_sqlite:
-            released = self.ledger.release_dead()
+            released = self.recovery.release_dead()
             self.service.release_orphans()
-            self.service.worker.clean()
+            self.service.worker.clean(self.recovery.unfinished())
             if released:
                 _log.info("%d unfinished recognitions go on", released)
         self.service.queue.start()
@@ -97,17 +98,17 @@ class House:
             self._alone.close()
 
     def _sweep(self) -> None:
-        if self.ledger.sweep():
+        if self.recovery.sweep():
             self.service.queue.poke()
 
     def _wake(self) -> None:
-        if not self.ledger.waits_for_model():
+        if not self.recovery.waits_for_model():
             return
         try:
             self.service.engine.check()
         except StenografError:
             return
-        if self.ledger.wake():
+        if self.recovery.wake():
             self.service.queue.poke()
             self.service.hub.publish_all()
 
@@ -115,7 +116,7 @@ class House:
         self.service.uploads.expire(keep=self.service.jobs.uploads_in_use())
         self.chunks.expire()
         if self._alone is not None:
-            self.service.worker.clean()
+            self.service.worker.clean(self.recovery.unfinished())
 
 
 def build(settings: BackendSettings) -> House:
@@ -136,11 +137,9 @@ def build(settings: BackendSettings) -> House:
         model=settings.llm_model,
         window_timeout_s=settings.window_timeout_s,
     )
+    boot_id = uuid.uuid4().hex
     ledger = Ledger(
-        database,
-        boot_id=uuid.uuid4().hex,
-        lease_s=settings.lease_s,
-        retry_scale=settings.retry_scale,
+        database, boot_id=boot_id, lease_s=settings.lease_s, retry_scale=settings.retry_scale
     )
     worker = Worker(
         ledger,
@@ -158,7 +157,7 @@ def build(settings: BackendSettings) -> House:
         hub=hub,
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
-    return House(settings, database, ledger, service, chunks)
+    return House(settings, database, Recovery(database, boot_id=boot_id), service, chunks)
 
 
 def _tools(settings: BackendSettings, engine: EngineClient) -> Tools:

@@ -1,173 +1,29 @@
-"""Client of the model service: one window in, text with times out, over the OpenAI audio API.
+"""Client of the model service: one window in, text with times out, over the OpenAI audio API."""
 
-Sockets are held directly, not through a higher client, because a waiting request has to end the
-moment its job is cancelled: only closing its socket does that, and the server sees it.
-"""
-
-import http.client
 import json
-import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from stenograf.backend.answers import error_of, read_heard
+from stenograf.backend.connection import Aborted, Answer, Connection
 from stenograf.backend.records import Heard
 from stenograf.contract.errors import (
     ModelNotReady,
-    NetworkTimeout,
     Overloaded,
     StenografError,
     Unavailable,
 )
 from stenograf.contract.options import TranscribeOptions
 
-_CONNECT_TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 3.0
-_MAX_ANSWER_BYTES = 32 * 1024**2
 _MAX_BUSY_WAIT_S = 5.0
 _IDENTITY_KEPT_S = 10.0
 _ABSENCE_KEPT_S = 2.0
-
-
-class Aborted(Exception):
-    """`EngineSession.abort` ended the request."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Status, headers in lower case, and body of one HTTP answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body as data. Raises Unavailable when it is not JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise Unavailable("The model service answered something that is not JSON.") from None
-
-
-class EngineSession:
-    """One connection, kept between requests, used by one thread; `abort` comes from any other."""
-
-    def __init__(self, root: SplitResult, api_key: str) -> None:
-        self._root = root
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._connection: http.client.HTTPConnection | None = None
-        self._lock = threading.Lock()
-        self._aborted = False
-
-    def abort(self) -> None:
-        """End the request that is waiting, if any; this session is done for."""
-        with self._lock:
-            self._aborted = True
-            if self._connection is not None and self._connection.sock is not None:
-                with suppress(OSError):
-                    self._connection.sock.shutdown(socket.SHUT_RDWR)
-
-    @property
-    def usable(self) -> bool:
-        """Whether another request may be sent."""
-        return not self._aborted
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        timeout_s: float,
-        body: bytes = b"",
-        media_type: str | None = None,
-    ) -> Answer:
-        """One request. Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted.
-
-        A kept connection that the server closed meanwhile is opened again, once.
-        """
-        headers = self._headers | ({"Content-Type": media_type} if media_type else {})
-        reused = self._connection is not None
-        try:
-            return self._exchange(method, path, body, headers, timeout_s)
-        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-            if not reused:
-                raise Unavailable("The model service broke the connection off.") from None
-            return self._again(method, path, body, headers, timeout_s)
-
-    def _again(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
-    ) -> Answer:
-        try:
-            return self._exchange(method, path, body, headers, timeout_s)
-        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-            raise Unavailable("The model service broke the connection off.") from None
-
-    def _exchange(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
-    ) -> Answer:
-        try:
-            connection = self._connected(timeout_s)
-            connection.request(method, self._root.path + path, body or None, headers)
-            response = connection.getresponse()
-            content = response.read(_MAX_ANSWER_BYTES)
-            if not response.isclosed():  # longer than anything we asked for
-                self.close()
-            lowered = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, lowered, content)
-        except Aborted:
-            raise
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            if self._aborted:
-                raise Aborted from None
-            if isinstance(error, TimeoutError):
-                message = f"The model service did not answer within {timeout_s:g} s."
-                raise NetworkTimeout(message) from None
-            if isinstance(error, ConnectionError):
-                raise
-            raise Unavailable("The connection to the model service failed.") from error
-
-    def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
-        with self._lock:
-            if self._aborted:
-                raise Aborted
-            connection = self._connection
-        if connection is None or connection.sock is None:
-            connection = self._connect()
-        with self._lock:
-            self._connection = connection
-            if self._aborted:
-                raise Aborted
-        connection.sock.settimeout(timeout_s)
-        return connection
-
-    def _connect(self) -> http.client.HTTPConnection:
-        secure = self._root.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(self._root.hostname or "", self._root.port, timeout=_CONNECT_TIMEOUT_S)
-        try:
-            connection.connect()
-        except OSError as error:
-            raise ModelNotReady(
-                f"The model service at {self._root.scheme}://{self._root.netloc} does not answer.",
-                hint="Start it, or set LLM_ENDPOINT; the job goes on by itself once it answers.",
-            ) from error
-        # Kept connections are reconnected here, never inside http.client behind `abort`'s back.
-        connection.auto_open = 0
-        return connection
 
 
 class EngineClient:
@@ -180,15 +36,15 @@ class EngineClient:
         self._api_key = api_key
         self._model = model
         self._window_timeout_s = window_timeout_s
-        self._idle: list[EngineSession] = []
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._known: tuple[float, list[dict[str, Any]] | StenografError] | None = None
 
     @contextmanager
-    def session(self) -> Iterator[EngineSession]:
+    def session(self) -> Iterator[Connection]:
         """A connection for this thread; it goes back to the pool unless it was aborted."""
         with self._lock:
-            session = self._idle.pop() if self._idle else EngineSession(self._root, self._api_key)
+            session = self._idle.pop() if self._idle else Connection(self._root, self._api_key)
         try:
             yield session
         finally:
@@ -244,7 +100,7 @@ class EngineClient:
 
     def transcribe(
         self,
-        session: EngineSession,
+        session: Connection,
         wav: bytes,
         n_samples: int,
         options: TranscribeOptions,

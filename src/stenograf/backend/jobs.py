@@ -1,22 +1,21 @@
 """The person's side of the job table: submit, look, search, cancel, retry, remove."""
 
-import base64
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow
-from stenograf.backend.keys import fold, like, recognition_key
+from stenograf.backend.keys import fold, like, read_cursor, recognition_key, write_cursor
 from stenograf.backend.ledger import requeue
-from stenograf.backend.records import Heard, Plan, PlannedWindow
+from stenograf.backend.records import Plan
+from stenograf.backend.snapshot import NO_PLAN, Snapshot, StoredWindow, windows_after
 from stenograf.backend.views import job_view, status_of
 from stenograf.contract.errors import (
-    BadRequest,
     Conflict,
     NotFinished,
     NotFound,
@@ -29,7 +28,6 @@ from stenograf.contract.transcript import Transcript
 
 _J, _R = JobRow, RecognitionRow
 _ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
-_NO_PLAN = Plan(spans=(), windows=())
 _FALLBACK_JOB_S = 60.0  # guessed length of a job until one has finished
 
 
@@ -50,29 +48,6 @@ class Removal:
 
     upload_id: str | None
     recognition_id: str | None
-
-
-@dataclass(frozen=True)
-class StoredWindow:
-    """A finished window with its place in the file and in the order of finishing."""
-
-    index: int
-    done_seq: int
-    planned: PlannedWindow
-    heard: Heard
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A job and its windows that finished after a given one, read in one transaction.
-
-    The plan is that of the windows; without any it is empty.
-    """
-
-    view: JobView
-    recognition_id: str
-    plan: Plan
-    windows: tuple[StoredWindow, ...]
 
 
 class JobStore:
@@ -139,24 +114,29 @@ class JobStore:
         if fold(query):
             statement = statement.where(_matches(query))
         if cursor:
-            statement = statement.where(tuple_(_J.created_at, _J.id) < _read_cursor(cursor))
+            statement = statement.where(tuple_(_J.created_at, _J.id) < read_cursor(cursor))
         statement = statement.order_by(_J.created_at.desc(), _J.id.desc()).limit(limit + 1)
         with self._db.read() as session:
             rows = [(job, recognition) for job, recognition in session.execute(statement)]
             shown_rows = rows[:limit]
             data = [self._view(session, job, recognition) for job, recognition in shown_rows]
         more = len(rows) > limit
-        return JobPage(data=data, next_cursor=_cursor(shown_rows[-1][0]) if more else None)
+        return JobPage(
+            data=data,
+            next_cursor=write_cursor(shown_rows[-1][0].created_at, shown_rows[-1][0].id)
+            if more
+            else None,
+        )
 
     def snapshot(self, job_id: str, after_seq: int) -> Snapshot:
         """The job now, and its windows with a `done_seq` above `after_seq`. Raises NotFound."""
         with self._db.read() as session:
             job, recognition = _rows(session, job_id)
-            plan = _NO_PLAN
+            plan = NO_PLAN
             windows: Sequence[StoredWindow] = ()
             if recognition.windows_done > after_seq and recognition.plan is not None:
                 plan = Plan.model_validate_json(recognition.plan)
-                windows = _windows(session, recognition.id, plan, after_seq)
+                windows = windows_after(session, recognition.id, plan, after_seq)
             return Snapshot(
                 view=self._view(session, job, recognition),
                 recognition_id=recognition.id,
@@ -327,25 +307,6 @@ def _rows(session: Session, job_id: str) -> tuple[JobRow, RecognitionRow]:
     return found[0], found[1]
 
 
-def _windows(
-    session: Session, recognition_id: str, plan: Plan, after_seq: int
-) -> Sequence[StoredWindow]:
-    statement: Select[WindowRow] = (
-        select(WindowRow)
-        .where(WindowRow.recognition_id == recognition_id, WindowRow.done_seq > after_seq)
-        .order_by(WindowRow.done_seq)
-    )
-    return [
-        StoredWindow(
-            index=row.index,
-            done_seq=row.done_seq,
-            planned=plan.windows[row.index],
-            heard=Heard.model_validate_json(row.result),
-        )
-        for row in session.scalars(statement)
-    ]
-
-
 def _matches(query: str) -> ColumnElement[bool]:
     pattern = like(query)
     in_text = (_R.status == JobStatus.COMPLETED) & _R.search_text.like(pattern, escape="\\")
@@ -354,16 +315,3 @@ def _matches(query: str) -> ColumnElement[bool]:
 
 def _count(session: Session, condition: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).select_from(_R).where(condition)) or 0
-
-
-def _cursor(job: JobRow) -> str:
-    return base64.urlsafe_b64encode(f"{job.created_at!r} {job.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[float, str]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        created_at, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
-        return float(created_at), job_id
-    except ValueError:
-        raise BadRequest("The cursor is not one that this service gave.", param="cursor") from None

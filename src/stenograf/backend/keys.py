@@ -1,7 +1,9 @@
-"""Names of computations and the folding that search compares."""
+"""Names of computations, the folding that search compares, cursors of lists."""
 
+import base64
 import hashlib
 
+from stenograf.contract.errors import BadRequest
 from stenograf.contract.options import TranscribeOptions
 
 _PREVIEW_CHARS = 160
@@ -31,3 +33,18 @@ def preview(text: str) -> str:
     cut = text[:_PREVIEW_CHARS]
     head, _, _ = cut.rpartition(" ")
     return f"{head or cut[:-1]}…"
+
+
+def write_cursor(created_at: float, job_id: str) -> str:
+    """Where a page of jobs ended, as an opaque string."""
+    return base64.urlsafe_b64encode(f"{created_at!r} {job_id}".encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> tuple[float, str]:
+    """What `write_cursor` was given. Raises BadRequest for any other string."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        created_at, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
+        return float(created_at), job_id
+    except ValueError:
+        raise BadRequest("The cursor is not one that this service gave.", param="cursor") from None

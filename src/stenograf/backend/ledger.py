@@ -6,22 +6,21 @@ writes nothing.
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Select, Update, delete, func, select, update
+from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from stenograf.audio.decode import Decoded
 from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow
 from stenograf.backend.keys import fold, preview, recognition_key
 from stenograf.backend.records import Heard, Plan
-from stenograf.contract.errors import ErrorBody, StenografError, Unavailable, by_code
+from stenograf.contract.errors import StenografError
 from stenograf.contract.jobs import JobStatus, Overview, Stage
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
 
-_MAX_CRASHES = 10  # leases lost in a row without one stored window
 _R = RecognitionRow
 
 
@@ -253,60 +252,6 @@ class Ledger:
             claim, status=JobStatus.QUEUED, stage=Stage.WAITING, lease_owner=None, not_before=0.0
         )
 
-    def waits_for_model(self) -> bool:
-        """Whether a queued recognition's last error was the model service's absence."""
-        now = self._clock()
-        with self._db.read() as session:
-            return any(_blames_model(row) for row in session.scalars(_delayed(now)))
-
-    def wake(self) -> int:
-        """The model service answers again: those who wait for it are due now. How many."""
-        now = self._clock()
-        with self._db.write() as session:
-            waiting = [row for row in session.scalars(_delayed(now)) if _blames_model(row)]
-            for row in waiting:
-                row.not_before = now
-            return len(waiting)
-
-    def sweep(self) -> int:
-        """Queue again what lost its lease. How many."""
-        now = self._clock()
-        lost = select(_R).where(_R.status == JobStatus.RUNNING, _R.lease_until < now)
-        return self._requeue_crashed(lost)
-
-    def release_dead(self) -> int:
-        """Queue again whatever another process left running.
-
-        Only right when this process is the only one on the database.
-        """
-        ours = _R.lease_owner.startswith(f"{self._boot_id}:")
-        return self._requeue_crashed(select(_R).where(_R.status == JobStatus.RUNNING, ~ours))
-
-    def _requeue_crashed(self, rows: Select[RecognitionRow]) -> int:
-        with self._db.write() as session:
-            found = list(session.scalars(rows))
-            for row in found:
-                row.lease_owner = None
-                row.crashes += 1
-                row.status = JobStatus.QUEUED
-                row.stage = Stage.WAITING
-                row.not_before = 0.0
-                if row.crashes > _MAX_CRASHES:
-                    error = StenografError(
-                        f"The service stopped {row.crashes} times while working on this recording.",
-                        hint="Look at the log of the backend; the recording is kept.",
-                    )
-                    row.status = JobStatus.FAILED
-                    row.error = error.body().model_dump_json()
-                    row.finished_at = self._clock()
-            return len(found)
-
-    def unfinished(self) -> set[str]:
-        """Ids of recognitions that may still need their spool."""
-        active = select(_R.id).where(_R.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)))
-        with self._db.read() as session:
-            return set(session.scalars(active))
-
     def _write(self, claim: Claim, **values: object) -> None:
         with self._db.write() as session:
             if _rowcount(session, _held(claim).values(**values)) != 1:
@@ -339,17 +284,3 @@ def _held(claim: Claim) -> Update:
 def _rowcount(session: Session, statement: Update) -> int:
     result = session.execute(statement.execution_options(synchronize_session=False))
     return int(result.rowcount)  # type: ignore[attr-defined]
-
-
-def _delayed(now: float) -> Select[RecognitionRow]:
-    return select(_R).where(
-        _R.status == JobStatus.QUEUED, _R.not_before > now, _R.error.is_not(None)
-    )
-
-
-def _blames_model(row: RecognitionRow) -> bool:
-    code = ErrorBody.model_validate_json(row.error or "{}").code
-    return issubclass(by_code(code), Unavailable)
-
-
-__all__: Sequence[str] = ("Claim", "Ledger", "LostLease", "requeue")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from stenograf.backend.jobs import Snapshot, StoredWindow
 from stenograf.backend.records import Heard, Plan
+from stenograf.backend.snapshot import Snapshot, StoredWindow
 from stenograf.contract.jobs import WindowEvent
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE

@@ -6,7 +6,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from stenograf.audio.spool import Spool
-from stenograf.backend.engine import Aborted, EngineClient, EngineSession
+from stenograf.backend.connection import Aborted, Connection
+from stenograf.backend.engine import EngineClient
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.records import Heard, PlannedWindow
 from stenograf.backend.stop import Stop
@@ -27,7 +28,7 @@ class Recognizer:
     gain: float
     notebook: Notebook
     stop: Stop
-    _sessions: set[EngineSession] = field(default_factory=set)
+    _sessions: set[Connection] = field(default_factory=set)
 
     def run(self, windows: list[tuple[int, PlannedWindow]]) -> Iterator[tuple[int, Heard]]:
         """Recognize and store windows; yields (index, result) as they finish.

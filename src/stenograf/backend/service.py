@@ -9,9 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub, wait
-from stenograf.backend.jobs import Content, JobStore, Snapshot
+from stenograf.backend.jobs import Content, JobStore
 from stenograf.backend.partial import partial_transcript
 from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.snapshot import Snapshot
 from stenograf.backend.uploads import UploadStore
 from stenograf.backend.worker import Worker
 from stenograf.contract.errors import (

@@ -4,7 +4,7 @@ import errno
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,12 +95,12 @@ class Worker:
         """Remove the decoded sound of a recognition."""
         shutil.rmtree(self._spools / recognition_id, ignore_errors=True)
 
-    def clean(self) -> None:
-        """Remove decoded sound that no unfinished recognition refers to."""
+    def clean(self, unfinished: Collection[str]) -> None:
+        """Remove decoded sound of every recognition but the `unfinished`."""
         if not self._spools.is_dir():
             return
         found = {folder.name for folder in self._spools.iterdir()}
-        for recognition_id in found - self._ledger.unfinished():
+        for recognition_id in found.difference(unfinished):
             self._forget_idle(recognition_id)
 
     def _forget_idle(self, recognition_id: str) -> None:

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
 
-from stenograf.backend.jobs import Snapshot
 from stenograf.backend.partial import window_event
 from stenograf.backend.service import Service
+from stenograf.backend.snapshot import Snapshot
 from stenograf.contract.errors import NotFound
 from stenograf.contract.jobs import JobView
 
