@@ -18,15 +18,14 @@ from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.hf_whisper import HfWhisper, load_hf_whisper
 from stenograf.transcripts.languages import NAMES
 
-LANGUAGES_IN_ORDER = (
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th "
-    "ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr "
-    "pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt "
-    "haw ln ha ba jw su"
-).split()
+_CODES = """
+en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr
+bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn
+yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su
+"""
+LANGUAGES_IN_ORDER = _CODES.split()
 
 Checkpoint = Callable[..., Path]
-ENDS_AT = 14  # tokens, prefix included, after which a random model comes to its end
 
 
 def byte_alphabet() -> dict[int, str]:
@@ -116,8 +115,10 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def old_checkpoint(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Makes an old-style checkpoint: pytorch_model.bin only, no generation config."""
 
-    def make(layers: int = 4, heads: int = 6, d_model: int = 96, name: str = "old") -> Path:
-        torch.manual_seed(1)
+    def make(
+        layers: int = 4, heads: int = 6, d_model: int = 96, *, confident: bool = False
+    ) -> Path:
+        torch.manual_seed(3 if confident else 1)
         config = WhisperConfig(
             vocab_size=51_865,
             d_model=d_model,
@@ -125,12 +126,14 @@ def old_checkpoint(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFact
             decoder_layers=layers,
             encoder_attention_heads=heads,
             decoder_attention_heads=heads,
-            encoder_ffn_dim=2 * d_model,
-            decoder_ffn_dim=2 * d_model,
+            encoder_ffn_dim=4 * d_model,
+            decoder_ffn_dim=4 * d_model,
         )
         model = WhisperForConditionalGeneration(config)
-        _end_after(model, ENDS_AT)
-        folder = tmp_path_factory.mktemp(name)
+        if confident:
+            _sharpen(model)
+        _end_after(model, 40 if confident else 14)
+        folder = tmp_path_factory.mktemp("old")
         for path in tokenizer_folder.iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
         body = config.to_dict() | {
@@ -166,7 +169,7 @@ def load_engine(tmp_path: Path) -> Callable[[Path], HfWhisper]:
             data_dir=tmp_path / "data",
             hf_home=tmp_path / "hf",
         )
-        return load_hf_whisper(replace(settings, **overrides), lambda progress, detail: None)
+        return load_hf_whisper(replace(settings, **overrides), lambda *_: None)
 
     return load
 
@@ -180,6 +183,16 @@ def tone() -> Callable[..., Waveform]:
         return (amplitude * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
 
     return make
+
+
+@torch.no_grad()
+def _sharpen(model: WhisperForConditionalGeneration) -> None:
+    """Random weights whose text and attention depend on the sound."""
+    model.model.decoder.embed_tokens.weight.mul_(6)
+    for layer in model.model.decoder.layers:
+        attention = layer.encoder_attn
+        for part in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
+            part.weight.mul_(8)
 
 
 @torch.no_grad()

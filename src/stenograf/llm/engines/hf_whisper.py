@@ -1,17 +1,15 @@
 """Whisper through transformers: any checkpoint of that family, on CPU or CUDA."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
-from stenograf.contract.errors import ModelNotFound, StenografError
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 from stenograf.contract.transcript import Segment, Warning
 from stenograf.llm.engines.base import (
@@ -26,43 +24,26 @@ from stenograf.llm.engines.base import (
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.models import Report
 from stenograf.llm.whisper import ladder
-from stenograf.llm.whisper.alignment_heads import Heads, alignment_heads
-from stenograf.llm.whisper.checkpoint import Checkpoint, open_checkpoint
+from stenograf.llm.whisper.alignment_heads import Heads
+from stenograf.llm.whisper.checkpoint import open_checkpoint
 from stenograf.llm.whisper.decoder import Sound, listen
+from stenograf.llm.whisper.hardware import available_cores, choose_device, choose_dtype
 from stenograf.llm.whisper.hub import locate
-from stenograf.llm.whisper.phrases import STEP_SAMPLES, compression_ratio, phrases
-from stenograf.llm.whisper.rules import STEP_S, LogitRules
-from stenograf.llm.whisper.search import Hypothesis, Task, beam_search, sample
-from stenograf.llm.whisper.vocabulary import Vocabulary, build_vocabulary
+from stenograf.llm.whisper.loading import (
+    feature_extractor,
+    load_heads,
+    load_vocabulary,
+    load_weights,
+)
+from stenograf.llm.whisper.phrases import compression_ratio, phrases
+from stenograf.llm.whisper.reader import Reader
+from stenograf.llm.whisper.search import Hypothesis
+from stenograf.llm.whisper.vocabulary import Vocabulary
 from stenograf.llm.whisper.words import time_words
 
 logger = logging.getLogger(__name__)
 
 EMBEDDED = "whisper-demo-ru"
-
-_TOKENS_AT_LEAST = 50
-_TOKENS_PER_SECOND = 25  # twice the fastest Russian, timestamps included
-
-
-class HfTokenizer:
-    """transformers' tokenizer reduced to `whisper.vocabulary.Tokenizer`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._backend = WhisperTokenizer.from_pretrained(folder, local_files_only=True)
-        self._vocab: dict[str, int] = dict(self._backend.get_vocab())
-
-    def get_vocab(self) -> dict[str, int]:
-        """See `Tokenizer.get_vocab`."""
-        return self._vocab
-
-    def encode(self, text: str) -> list[int]:
-        """See `Tokenizer.encode`."""
-        return list(self._backend.encode(text, add_special_tokens=False))
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """See `Tokenizer.decode`."""
-        text: str = self._backend.backend_tokenizer.decode(list(ids), skip_special_tokens=False)
-        return text
 
 
 class HfWhisper:
@@ -113,7 +94,14 @@ class HfWhisper:
         self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop
     ) -> list[WindowResult]:
         sound = listen(self._model, self._log_mel(windows))
-        reader = _Reader(sound, self._vocabulary, options, self._max_tokens, windows, stop)
+        reader = Reader(
+            sound,
+            self._vocabulary,
+            options.decode,
+            self._max_tokens,
+            [window.shape[0] for window in windows],
+            stop,
+        )
         readings = ladder.climb(
             len(windows),
             ladder.rungs(options.decode.temperature, plain_first=not self._knows_timestamps),
@@ -144,7 +132,7 @@ class HfWhisper:
         index: int,
         window: Waveform,
         reading: ladder.Reading,
-        reader: "_Reader",
+        reader: Reader,
         options: EngineOptions,
     ) -> WindowResult:
         language, no_speech = reader.languages[index], reader.no_speech[index]
@@ -188,77 +176,6 @@ class HfWhisper:
         )
 
 
-class _Reader:
-    """Reads the windows of one batch: language and no-speech once, text once per rung."""
-
-    def __init__(
-        self,
-        sound: Sound,
-        vocabulary: Vocabulary,
-        options: EngineOptions,
-        max_tokens: int,
-        windows: Sequence[Waveform],
-        stop: Stop,
-    ) -> None:
-        self._sound = sound
-        self._vocabulary = vocabulary
-        self._decode = options.decode
-        self._stop = stop
-        self._max_tokens = max_tokens
-        self._prompt = vocabulary.prompt(options.decode.prompt, max_tokens // 2 - 1)
-        self._last_steps = [-(-window.shape[0] // STEP_SAMPLES) for window in windows]
-        self.languages: list[str] = []
-        self.language_probabilities: list[float | None] = []
-        self.no_speech: list[float] = []
-        self._first_impression(len(windows))
-
-    def read(self, windows: Sequence[int], rung: ladder.Rung) -> list[Hypothesis]:
-        """See `ladder.Decode`."""
-        prefixes = [
-            [
-                *self._prompt,
-                *self._vocabulary.prefix(
-                    self.languages[i], self._decode.task, timestamps=rung.timestamps
-                ),
-            ]
-            for i in windows
-        ]
-        rules = LogitRules(
-            self._vocabulary,
-            self._last_steps,
-            timestamps=rung.timestamps,
-            device=self._sound.device,
-        )
-        room = [self._room(i, len(prefixes[0])) for i in windows]
-        task = Task(windows, prefixes, self._vocabulary.end, room)
-        if rung.temperature == 0 and self._decode.beam_size > 1:
-            return beam_search(self._sound, task, rules, self._decode.beam_size, self._stop)
-        return sample(self._sound, task, rules, rung.temperature, self._stop)
-
-    def _room(self, window: int, prefix: int) -> int:
-        """Tokens that the window's text may take: nobody says more in its time."""
-        seconds = self._last_steps[window] * STEP_S
-        enough = _TOKENS_AT_LEAST + round(seconds * _TOKENS_PER_SECOND)
-        return min(self._max_tokens - prefix, enough)
-
-    def _first_impression(self, windows: int) -> None:
-        """What the model expects after its start token alone: no speech, or which language."""
-        start = torch.full((windows, 1), self._vocabulary.start, device=self._sound.device)
-        logits = self._sound.steps(range(windows)).feed(start)
-        chances = torch.softmax(logits, dim=-1)
-        self.no_speech = chances[:, self._vocabulary.no_speech].tolist()
-        if self._decode.language != "auto" or not self._vocabulary.languages:
-            language = "en" if self._decode.language == "auto" else self._decode.language
-            self.languages = [language] * windows
-            self.language_probabilities = [None] * windows
-            return
-        codes = list(self._vocabulary.languages)
-        ids = list(self._vocabulary.languages.values())
-        best = torch.softmax(logits[:, ids], dim=-1).max(dim=-1)
-        self.languages = [codes[i] for i in best.indices.tolist()]
-        self.language_probabilities = list(best.values.tolist())
-
-
 def _spoken(language: str) -> str:
     """The language to name where nothing was said."""
     return "ru" if language == "auto" else language
@@ -282,15 +199,15 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
     """
     torch.set_num_threads(settings.threads or available_cores())
     transformers_logging.disable_progress_bar()
-    device = _device(settings.device)
-    dtype = _dtype(settings.dtype, device)
+    device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
     folder = locate(settings.model, settings.hf_home / "hub", report)
     report(0.9, "Checking the model's files.")
     checkpoint = open_checkpoint(folder, settings.data_dir / "converted_models")
     report(0.92, "Reading the weights.")
-    vocabulary = _vocabulary(checkpoint)
-    model = _weights(checkpoint, device, dtype)
-    features = _feature_extractor(checkpoint)
+    vocabulary = load_vocabulary(checkpoint)
+    model = load_weights(checkpoint, device, dtype)
+    features = feature_extractor(checkpoint)
     capabilities = Capabilities(
         model=_served_name(settings.model),
         languages=tuple(vocabulary.languages) or ("en",),
@@ -304,103 +221,12 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
         model,
         features,
         vocabulary,
-        _heads(checkpoint, vocabulary),
+        load_heads(checkpoint, vocabulary),
         capabilities,
         knows_timestamps=checkpoint.knows_timestamps,
     )
 
 
-def available_cores() -> int:
-    """Cores this process may use: its affinity, and the CPU quota of its container."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass  # no cgroup 2, or "max": no quota
-    return cores
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise StenografError(
-            f"DEVICE is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices.",
-            hint="Set DEVICE=cpu or auto, or install a CUDA build of PyTorch and the driver.",
-        )
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
 def _served_name(model: str) -> str:
     """A folder goes by its own name, a hub id by the whole of it."""
     return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
-
-
-def _vocabulary(checkpoint: Checkpoint) -> Vocabulary:
-    size = int(checkpoint.config["vocab_size"])
-    try:
-        tokenizer = HfTokenizer(checkpoint.folder)
-    except Exception as exc:
-        raise ModelNotFound(
-            f"The tokenizer in {checkpoint.folder} cannot be read: {exc}",
-            hint="Copy the tokenizer files of the model it was fine-tuned from into it.",
-        ) from exc
-    return build_vocabulary(tokenizer, size, checkpoint.generation, checkpoint.config)
-
-
-def _weights(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
-) -> WhisperForConditionalGeneration:
-    try:
-        model, notes = WhisperForConditionalGeneration.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except Exception as exc:
-        raise ModelNotFound(
-            f"The weights in {checkpoint.folder} cannot be loaded: {type(exc).__name__}: {exc}",
-            hint="The files are damaged or incomplete; fetch the model again.",
-        ) from exc
-    missing = sorted(set(notes["missing_keys"]) - {"proj_out.weight"})
-    if missing:
-        raise ModelNotFound(
-            f"The weights in {checkpoint.folder} lack {len(missing)} tensors, {missing[0]} first.",
-            hint="The files are incomplete; fetch the model again.",
-        )
-    ready: WhisperForConditionalGeneration = model.to(device).eval()
-    return ready
-
-
-def _feature_extractor(checkpoint: Checkpoint) -> WhisperFeatureExtractor:
-    """Derived from the model's shape, which the files of old checkpoints do not contradict."""
-    frames = 2 * int(checkpoint.config["max_source_positions"])
-    return WhisperFeatureExtractor(
-        feature_size=int(checkpoint.config["num_mel_bins"]),
-        sampling_rate=SAMPLE_RATE,
-        hop_length=160,
-        chunk_length=frames * 160 // SAMPLE_RATE,
-        n_fft=400,
-    )
-
-
-def _heads(checkpoint: Checkpoint, vocabulary: Vocabulary) -> Heads:
-    layers = int(checkpoint.config["decoder_layers"])
-    heads = int(checkpoint.config["decoder_attention_heads"])
-    given = checkpoint.generation.get("alignment_heads")
-    if given:
-        return tuple(
-            (int(layer), int(head)) for layer, head in given if layer < layers and head < heads
-        )
-    return alignment_heads(layers, heads, vocabulary.size)

@@ -1,0 +1,169 @@
+"""The same weights in OpenAI's own implementation give the same tokens, figures and times."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stenograf.contract.options import DecodeOptions, GuardOptions
+from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, Waveform
+from stenograf.llm.engines.base import EngineOptions, never
+from stenograf.llm.engines.factory import EngineSettings
+from stenograf.llm.engines.hf_whisper import HfWhisper, load_hf_whisper
+from stenograf.llm.whisper.alignment_heads import alignment_heads
+from stenograf.llm.whisper.decoder import listen
+from stenograf.llm.whisper.reader import Reader
+from stenograf.llm.whisper.words import token_borders
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::ResourceWarning",  # it leaves its vocabulary file open
+)
+whisper = pytest.importorskip("whisper")
+
+NAMES = (
+    ("layers", "blocks"),
+    ("fc1", "mlp.0"),
+    ("fc2", "mlp.2"),
+    ("final_layer_norm", "mlp_ln"),
+    ("self_attn_layer_norm", "attn_ln"),
+    ("encoder_attn_layer_norm", "cross_attn_ln"),
+    ("self_attn.q_proj", "attn.query"),
+    ("self_attn.k_proj", "attn.key"),
+    ("self_attn.v_proj", "attn.value"),
+    ("self_attn.out_proj", "attn.out"),
+    ("encoder_attn.q_proj", "cross_attn.query"),
+    ("encoder_attn.k_proj", "cross_attn.key"),
+    ("encoder_attn.v_proj", "cross_attn.value"),
+    ("encoder_attn.out_proj", "cross_attn.out"),
+    ("decoder.layer_norm", "decoder.ln"),
+    ("encoder.layer_norm", "encoder.ln_post"),
+    ("embed_tokens", "token_embedding"),
+    ("embed_positions.weight", "positional_embedding"),
+)
+
+
+@dataclass
+class Pair:
+    ours: HfWhisper
+    theirs: Any
+
+
+@pytest.fixture(scope="module")
+def pair(old_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder = old_checkpoint(confident=True)
+    data = tmp_path_factory.mktemp("data")
+    settings = EngineSettings(
+        engine="transformers",
+        model=str(folder),
+        dtype="float32",
+        device="cpu",
+        threads=1,
+        data_dir=data,
+        hf_home=data,
+    )
+    ours = load_hf_whisper(settings, lambda *_: None)
+    config = json.loads((folder / "config.json").read_text())
+    layers, heads, width = (
+        config["decoder_layers"],
+        config["decoder_attention_heads"],
+        config["d_model"],
+    )
+    dims = whisper.model.ModelDimensions(
+        80, 1500, width, heads, layers, config["vocab_size"], 448, width, heads, layers
+    )
+    theirs = whisper.model.Whisper(dims).eval()
+    state = {}
+    for name, tensor in torch.load(folder / "pytorch_model.bin", weights_only=True).items():
+        if name == "proj_out.weight":
+            continue
+        name = name.removeprefix("model.")
+        for ours_name, theirs_name in NAMES:
+            name = name.replace(ours_name, theirs_name)
+        state[name] = tensor
+    theirs.load_state_dict(state)
+    theirs.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny"])
+    return Pair(ours, theirs)
+
+
+def noise(seed: int) -> Waveform:
+    rng = np.random.default_rng(seed)
+    swell = np.abs(np.sin(np.arange(MAX_WINDOW_SAMPLES) / 9000 * (seed + 1)))
+    return (rng.normal(0, 0.1, MAX_WINDOW_SAMPLES) * swell).astype(np.float32)
+
+
+def read(pair: Pair, waveform: Waveform, **decode: Any) -> Any:
+    guard = GuardOptions(logprob_threshold=-1000, compression_ratio_threshold=1000)
+    options = EngineOptions(decode=DecodeOptions(**decode), guard=guard)
+    return pair.ours.transcribe([waveform], options)[0]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_tokens_and_figures(pair: Pair, seed: int, beam_size: int) -> None:
+    waveform = noise(seed)
+    options = whisper.DecodingOptions(
+        language="ru",
+        fp16=False,
+        suppress_tokens="",
+        beam_size=beam_size if beam_size > 1 else None,
+        sample_len=200,
+    )
+    theirs = whisper.decode(pair.theirs, whisper.log_mel_spectrogram(waveform), options)
+    ours = read(pair, waveform, beam_size=beam_size)
+    text = [token for token in theirs.tokens if token < 50_257]
+    assert text
+    assert [token for segment in ours.segments for token in segment.tokens] == text
+    stamps = [token - 50_364 for token in theirs.tokens if token >= 50_364]
+    assert [edge for s in ours.segments for edge in (s.start // 320, s.end // 320)][
+        : len(stamps)
+    ] == stamps[: 2 * len(ours.segments)]
+    assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_word_borders(pair: Pair, seed: int) -> None:
+    from whisper.timing import find_alignment
+    from whisper.tokenizer import get_tokenizer
+
+    waveform, text = noise(seed), [5000, 12_000, 20_000, 30_000, 45_000, 7000]
+    tokenizer = get_tokenizer(True, language="ru", task="transcribe")
+    mel = whisper.log_mel_spectrogram(waveform)
+    theirs = find_alignment(pair.theirs, tokenizer, text, mel, MAX_WINDOW_SAMPLES // 160)
+    prefix = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+    with torch.inference_mode():
+        sound = listen(pair.ours._model, mel.unsqueeze(0))
+        attention = sound.attention(
+            0, [*prefix, *text, tokenizer.eot], alignment_heads(4, 6, 51_865), 1500
+        )
+    borders = token_borders(attention, len(prefix))
+    at = 0
+    for word in theirs:
+        behind = at + len(word.tokens)
+        assert (borders[at] * 0.02, borders[behind] * 0.02) == pytest.approx(
+            (word.start, word.end), abs=1e-6
+        )
+        at = behind
+    assert at == len(text)
+
+
+def test_language(pair: Pair) -> None:
+    mel = whisper.log_mel_spectrogram(noise(1))
+    _, chances = pair.theirs.detect_language(mel)
+    with torch.inference_mode():
+        sound = listen(pair.ours._model, mel.unsqueeze(0))
+        reader = Reader(
+            sound,
+            pair.ours._vocabulary,
+            DecodeOptions(language="auto"),
+            448,
+            [MAX_WINDOW_SAMPLES],
+            never,
+        )
+    assert reader.languages == [max(chances, key=chances.get)]
+    assert reader.language_probabilities == [pytest.approx(max(chances.values()), rel=1e-3)]
