@@ -11,6 +11,7 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
@@ -62,7 +63,7 @@ def locate(name: str, cache: Path, report: Report, endpoint: str | None = None) 
             f"The hub has no model {name!r} (LOCAL_LLM_MODEL).",
             hint="Check the spelling; a private model needs HF_TOKEN.",
         ) from exc
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, RuntimeError) as exc:
+    except (HTTPError, HfHubHTTPError, LocalEntryNotFoundError, OSError, RuntimeError) as exc:
         raise _unreachable(name, cache, exc) from exc
 
 
