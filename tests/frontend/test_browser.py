@@ -285,6 +285,21 @@ def test_microphone_is_one_more_source(open_page: Open, backend: FakeBackend) ->
     assert upload.filename.endswith(".webm")
 
 
+def test_recording_outlives_its_page(open_page: Open, backend: FakeBackend) -> None:
+    page = open_page()
+    page.get_by_role("button", name=RU["uploader.record"]).click()
+    expect(page.locator(".zone .time")).to_have_text("0:03")
+    page.once("dialog", lambda dialog: dialog.accept())
+    load(page, page.url)
+    page.get_by_role("button", name=RU["uploader.send"]).click()
+    expect(page.locator(".job h1")).to_contain_text(RU["uploader.recording_name"])
+    [upload] = backend.uploads.values()
+    assert upload.content[:4] == b"\x1a\x45\xdf\xa3"
+    page.locator(".back").click()
+    page.locator("button.entry").wait_for()
+    expect(page.get_by_role("button", name=RU["uploader.send"])).to_have_count(0)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screen_never_scrolls_sideways(
     open_page: Open, backend: FakeBackend, scheme: str

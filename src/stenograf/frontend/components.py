@@ -13,7 +13,14 @@ import streamlit as st
 
 _ASSETS = Path(__file__).with_name("assets")
 _SCRIPTS = {
-    "uploader": ("vendor/tus.min.js", "base.js", "upload_queue.js", "recorder.js", "uploader.js"),
+    "uploader": (
+        "vendor/tus.min.js",
+        "base.js",
+        "shelf.js",
+        "upload_queue.js",
+        "recorder.js",
+        "uploader.js",
+    ),
     "job_view": (
         "base.js",
         "job_feed.js",

@@ -72,7 +72,9 @@ class Page:
                 "language": self.t.language,
                 "compact": compact,
                 "options": chosen_options().model_dump(mode="json"),
-                "strings": self.t.subset("error.", "time.", "unit.", "upload.", "uploader."),
+                "strings": self.t.subset(
+                    "action.delete", "error.", "time.", "unit.", "upload.", "uploader."
+                ),
             },
             on_created_change=lambda: self.created(st.session_state["uploader"]["created"]),
         )

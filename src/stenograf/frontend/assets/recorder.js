@@ -1,10 +1,18 @@
 // The microphone as one more source of files.
 
 const RECORDING_TYPES = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
+const PART_MS = 1000;
+const METER_MS = 80;
 
 class Recorder {
   static available() {
     return Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
+  }
+
+  constructor() {
+    this.id = Date.now();
+    this.parts = [];
+    this.onLeave = (event) => event.preventDefault();
   }
 
   async start(onLevel) {
@@ -12,12 +20,19 @@ class Recorder {
       audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: true },
     });
     const mimeType = RECORDING_TYPES.find((type) => MediaRecorder.isTypeSupported(type));
-    this.parts = [];
     this.recorder = new MediaRecorder(this.stream, mimeType ? { mimeType } : {});
-    this.recorder.ondataavailable = (event) => event.data.size && this.parts.push(event.data);
-    this.recorder.start(1000);
-    this.startedAt = performance.now();
+    this.recorder.ondataavailable = (event) => this.#store(event.data);
+    recordingShelf().keep(this.id);
+    this.recorder.start(PART_MS);
+    addEventListener("beforeunload", this.onLeave);
     this.#meter(onLevel);
+  }
+
+  #store(part) {
+    if (!part.size) return;
+    this.parts.push(part);
+    // A full or forbidden disk leaves the recording in memory, where it always is as well.
+    recordingShelf().put(this.id, this.parts.length - 1, part).catch(() => {});
   }
 
   #meter(onLevel) {
@@ -26,14 +41,15 @@ class Recorder {
     analyser.fftSize = 1024;
     this.audio.createMediaStreamSource(this.stream).connect(analyser);
     const samples = new Float32Array(analyser.fftSize);
+    const startedAt = performance.now();
     this.timer = setInterval(() => {
       analyser.getFloatTimeDomainData(samples);
       const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-      onLevel(peak, (performance.now() - this.startedAt) / 1000);
-    }, 80);
+      onLevel(peak, (performance.now() - startedAt) / 1000);
+    }, METER_MS);
   }
 
-  // The recording as a File, or null when nothing was heard at all.
+  // The recording as a File, or null when not even a second was recorded.
   async stop(name) {
     const done = new Promise((resolve) => { this.recorder.onstop = resolve; });
     if (this.recorder.state !== "inactive") {
@@ -41,12 +57,11 @@ class Recorder {
       await done;
     }
     this.release();
-    const type = this.recorder.mimeType.split(";")[0] || "audio/webm";
-    const extension = { "audio/mp4": "m4a", "audio/ogg": "ogg" }[type] ?? "webm";
-    return this.parts.length ? new File(this.parts, `${name}.${extension}`, { type }) : null;
+    return this.parts.length ? recordingFile(this.parts, name) : null;
   }
 
   release() {
+    removeEventListener("beforeunload", this.onLeave);
     clearInterval(this.timer);
     this.audio?.close();
     this.stream?.getTracks().forEach((track) => track.stop());

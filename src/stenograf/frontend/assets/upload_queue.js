@@ -30,10 +30,11 @@ class UploadQueue extends EventTarget {
     });
   }
 
-  add(files, backend, options) {
+  // `recordingId` names a microphone recording that stays on the shelf until it is uploaded.
+  add(files, backend, options, recordingId = null) {
     const batch = [...files].map((file) => ({
       key: ++this.serial, file, name: file.name, size: file.size, backend, options,
-      state: "waiting", sent: 0, speed: 0, alone: files.length === 1, error: null, jobId: null,
+      state: "waiting", sent: 0, speed: 0, alone: files.length === 1, error: null, recordingId,
     }));
     for (const item of batch) {
       if (item.size === 0) this.#fail(item, { code: "empty_file" });
@@ -77,6 +78,7 @@ class UploadQueue extends EventTarget {
     clearTimeout(item.timer);
     item.upload?.abort(true).catch(() => {}); // the backend forgets it by itself after a day
     forgetPending(item.uploadId);
+    recordingShelf().remove(item.recordingId);
     this.items = this.items.filter((other) => other !== item);
     this.#changed();
     this.#pump();
@@ -170,13 +172,13 @@ class UploadQueue extends EventTarget {
   async #post(item, attempt = 0) {
     this.#set(item, "posting");
     rememberPending(item);
+    recordingShelf().remove(item.recordingId);
     try {
       const job = await requestJson(`${item.backend}/v1/jobs`, {
         method: "POST", keepalive: true, headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ upload_id: item.uploadId, options: item.options }),
       });
       forgetPending(item.uploadId);
-      item.jobId = job.id;
       this.items = this.items.filter((other) => other !== item);
       this.dispatchEvent(new CustomEvent("created", { detail: { id: job.id, alone: item.alone } }));
       this.#changed();

@@ -13,7 +13,7 @@ class UploaderView {
       "data-testid": "file-input", onchange: () => this.#add([...this.input.files]),
     });
     this.zone = h("section", { class: "zone card" });
-    this.interrupted = h("div", {});
+    this.interrupted = h("div", { class: "stack" });
     this.list = h("ul", { class: "queue" });
     this.live = h("p", { class: "visually-hidden", "aria-live": "polite" });
     this.rows = new Map();
@@ -51,9 +51,9 @@ class UploaderView {
 
   #say(key, values) { return words(this.data.strings, key, values); }
 
-  #add(files) {
+  #add(files, recordingId = null) {
     if (!files.length) return;
-    this.queue.add(files, this.backend, this.data.options);
+    this.queue.add(files, this.backend, this.data.options, recordingId);
     this.input.value = "";
     this.interrupted.replaceChildren();
   }
@@ -90,18 +90,51 @@ class UploaderView {
         this.#say(microphone ? "uploader.promise" : "uploader.no_microphone")));
   }
 
+  // What an earlier visit left behind: uploads cut off half way, recordings never uploaded.
   async #drawInterrupted() {
+    const left = await Promise.all([this.#leftUploads(), this.#leftRecordings()].map(
+      (notices) => notices.catch(() => [])));
+    this.interrupted.replaceChildren(...left.flat());
+  }
+
+  async #leftUploads() {
     const uploading = new Set(this.queue.items.map((item) => item.upload?.url));
     const entries = (await interruptedUploads(this.backend)).filter((e) => !uploading.has(e.uploadUrl));
-    if (!entries.length) return this.interrupted.replaceChildren();
+    if (!entries.length) return [];
     const names = entries.slice(0, 3).map((entry) => entry.metadata.filename).join(", ");
-    const forget = async () => {
-      await forgetUploads(entries);
-      this.interrupted.replaceChildren();
-    };
-    this.interrupted.replaceChildren(notice("plain",
+    const box = notice("plain",
       this.#say("uploader.interrupted", { names }), this.#say("uploader.interrupted.hint"),
-      h("button", { class: "link small", type: "button", onclick: forget }, this.#say("uploader.forget"))));
+      this.#button("link small", "uploader.forget", async () => {
+        await forgetUploads(entries);
+        box.remove();
+      }));
+    return [box];
+  }
+
+  async #leftRecordings() {
+    const ids = await recordingShelf().orphans();
+    return ids.map((id) => {
+      const when = moment(id, this.data.language);
+      const box = notice("plain",
+        this.#say("uploader.unsent", { when }), this.#say("uploader.unsent.hint"),
+        this.#button("primary", "uploader.send", async () => {
+          this.#add([await recordingShelf().file(id, this.#recordingName(id))], id);
+        }),
+        this.#button("quiet", "action.delete", async () => {
+          await recordingShelf().remove(id);
+          box.remove();
+        }));
+      return box;
+    });
+  }
+
+  #button(look, key, run) {
+    return h("button", { class: look, type: "button", onclick: run }, this.#say(key));
+  }
+
+  #recordingName(startedAt) {
+    const stamp = new Date(startedAt).toLocaleString("sv-SE").slice(0, 16).replace(":", "-");
+    return `${this.#say("uploader.recording_name")} ${stamp}`;
   }
 
   async #record() {
@@ -111,10 +144,10 @@ class UploaderView {
     const finish = async (keep) => {
       const recorder = this.recorder;
       this.recorder = null;
-      const stamp = new Date().toLocaleString("sv-SE").slice(0, 16).replace(":", "-");
-      const file = await recorder.stop(`${this.#say("uploader.recording_name")} ${stamp}`);
+      const file = await recorder.stop(this.#recordingName(recorder.id));
       this.#drawZone();
-      if (keep && file) this.#add([file]);
+      if (keep && file) this.#add([file], recorder.id);
+      else recordingShelf().remove(recorder.id);
     };
     this.recorder = new Recorder();
     try {
