@@ -14,9 +14,17 @@ import uvicorn
 
 from stenograf.backend.api import patience
 from stenograf.backend.api.patience import patient_json
-from stenograf.contract.errors import StenografError, UndecodableAudio, error_json
+from stenograf.contract.errors import (
+    ModelNotReady,
+    StenografError,
+    UndecodableAudio,
+    error_json,
+)
+from stenograf.contract.jobs import JobRequest
+from stenograf.contract.options import TranscribeOptions
 
-from .desk import Desk, until
+from .desk import NO_VAD, Desk, until
+from .model_server import ModelServer, Reply
 from .sounds import noise, silence, wav
 
 URL = "/v1/audio/transcriptions"
@@ -150,6 +158,21 @@ def test_a_model_that_is_not_there_yet_is_a_503_to_try_again(tmp_path: Path) -> 
         assert answer.headers["x-should-retry"] == "true"
         assert desk.http.get("/ready").status_code == 503
         assert desk.http.get("/health").status_code == 200
+
+
+def test_who_is_told_to_come_back_leaves_no_job_behind(tmp_path: Path, model: ModelServer) -> None:
+    model.ready = Reply(503, {"status": "loading", "progress": 0.1})
+    with Desk(tmp_path, model.url, retry_scale=1.0) as desk:
+        body = {"user_id": "u", "chunk": noise(1).tolist()}
+        answer = desk.http.post("/get_answer/", json=body)
+        assert answer.status_code == 200, "noise is no speech: no model is needed"
+        job = JobRequest(
+            upload_id=desk.upload(wav(noise(2))), options=TranscribeOptions.model_validate(NO_VAD)
+        )
+        with pytest.raises(ModelNotReady) as failure:
+            asyncio.run(desk.house.service.run_now(job))
+        assert failure.value.retry_after_s
+        assert len(desk.http.get("/v1/jobs").json()["data"]) == 1
 
 
 @pytest.mark.parametrize("outcome", ["text", "error"])

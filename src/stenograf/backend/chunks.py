@@ -2,10 +2,12 @@
 
 import hashlib
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,10 @@ class ChunkStore:
                 )
             with path.open("ab") as file:
                 file.write(samples.astype("<f4").tobytes())
+
+    def scratch(self) -> IO[bytes]:
+        """A nameless file beside the chunks, for a body that is still arriving."""
+        return tempfile.TemporaryFile(dir=self._root)
 
     def take(self, user_id: str, sample_rate: int) -> tuple[Iterator[bytes], int]:
         """Everything the user has sent, as a float32 WAV file: its bytes, and how many.

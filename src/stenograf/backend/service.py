@@ -18,9 +18,11 @@ from stenograf.backend.worker import Worker
 from stenograf.contract.errors import (
     Cancelled,
     Conflict,
+    ErrorBody,
     ModelNotFound,
     OutOfResources,
     StenografError,
+    Transient,
     Unavailable,
     by_code,
 )
@@ -28,6 +30,7 @@ from stenograf.contract.jobs import JobRequest, JobStatus, JobView
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
 
+_ASK_AGAIN_S = 10.0
 _POLL_S = 1.0  # another process may change a job without a notice here
 _DEFAULT_MODEL_NAMES = frozenset(
     {
@@ -169,7 +172,8 @@ class Service:
         """Wait for a job's end and give its transcript; the wait may be cancelled, the job lives.
 
         Raises what made the job fail, Cancelled, and at once what a queued job waits for when
-        that is not its turn (ModelNotReady and its kin); the job then stays queued.
+        that is not its turn (ModelNotReady and its kin): who is told so asks again, so the job
+        is removed. A shutdown raises Unavailable and the job goes on.
         """
         async for snapshot in self.snapshots(job_id, after_seq=0):
             view = snapshot.view
@@ -178,8 +182,9 @@ class Service:
             if view.status is JobStatus.CANCELLED:
                 raise Cancelled("The job was cancelled.")
             if view.error is not None:
-                kind = by_code(view.error.code)
-                raise kind(view.error.message, hint=view.error.hint, param=view.error.param)
+                if not view.status.final:
+                    await run_in_threadpool(self.purge, job_id)
+                raise _error_of(view.error)
         raise Unavailable("The service shuts down; the job goes on when it is back.")
 
     async def run_now(self, request: JobRequest) -> Transcript:
@@ -198,6 +203,12 @@ class Service:
     def _check_disk(self) -> None:
         if self.uploads.capacity() <= 0:
             raise OutOfResources("There is no disk space left for uploads.")
+
+
+def _error_of(body: ErrorBody) -> StenografError:
+    kind = by_code(body.code)
+    retry_after_s = _ASK_AGAIN_S if issubclass(kind, Transient) else None
+    return kind(body.message, hint=body.hint, param=body.param, retry_after_s=retry_after_s)
 
 
 def _state(check: Callable[[], None]) -> str:

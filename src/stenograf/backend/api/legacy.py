@@ -6,7 +6,7 @@ through `/files`.
 
 import asyncio
 import json
-from typing import Annotated
+from typing import IO, Annotated
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -29,7 +29,7 @@ from stenograf.contract.options import (
 )
 from stenograf.contract.pcm import MAX_WINDOW_S, SAMPLE_RATE
 
-_BODIES_AT_ONCE = 2  # a parsed body takes several times its bytes
+_BODIES_AT_ONCE = 1  # a parsed body takes several times its bytes of memory
 _METHODS: dict[str, NormalizeMethod] = {"peak": "peak", "rms": "rms", "lufs": "lufs"}
 _Float = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -64,9 +64,11 @@ def router(service: Service, chunks: ChunkStore) -> APIRouter:
     @api.post("/get_answer/")
     async def get_answer(request: Request) -> Response:
         """Take a chunk of samples; with `sending` false, transcribe all that came."""
-        async with parsing:
-            body = await request.body()
-            given = await run_in_threadpool(_keep, body, chunks)
+        with chunks.scratch() as body:
+            async for block in request.stream():
+                await run_in_threadpool(body.write, block)
+            async with parsing:
+                given = await run_in_threadpool(_keep, body, chunks)
         if given.sending:
             return JSONResponse({"response": "", "status": 200})
         job = await run_in_threadpool(_upload, service, chunks, given)
@@ -75,9 +77,10 @@ def router(service: Service, chunks: ChunkStore) -> APIRouter:
     return api
 
 
-def _keep(body: bytes, chunks: ChunkStore) -> _Input:
+def _keep(body: IO[bytes], chunks: ChunkStore) -> _Input:
+    body.seek(0)
     try:
-        given = _Input.model_validate_json(body)
+        given = _Input.model_validate_json(body.read())
     except ValidationError as error:
         raise invalid_input(error.errors(include_input=False, include_url=False)) from None
     samples = _samples(given.chunk)
