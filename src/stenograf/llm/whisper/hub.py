@@ -39,7 +39,7 @@ def locate(name: str, cache: Path, report: Report, endpoint: str | None = None) 
     Unavailable or StenografError in words for whoever set LOCAL_LLM_MODEL.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     if not _HUB_ID.fullmatch(name) or folder.is_absolute() or name.startswith("data/"):
         raise ModelNotFound(
