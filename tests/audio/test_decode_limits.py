@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,24 @@ def _wait_for(condition: Callable[[], Any]) -> Any:
             return found
         time.sleep(0.02)
     pytest.fail("it did not happen in 10 seconds")
+
+
+def test_a_worker_that_was_given_up_does_not_disturb_its_successor(
+    endless: Path, tmp_path: Path
+) -> None:
+    spool, short = tmp_path / "spool", tmp_path / "short.wav"
+    short.write_bytes(wav(b"\x00\x20" * 1000))
+    limits = replace(LIMITS, max_duration_s=1e6)
+    given_up = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        old = pool.submit(decode, endless, spool, limits, should_stop=given_up.is_set)
+        _wait_for(lambda: (tmp_path / "spool.part").exists())
+        assert decode(short, spool, limits).n_samples == 1000
+        given_up.set()
+        with pytest.raises(Cancelled):
+            old.result()
+    assert spool.stat().st_size == 4000
+    assert not (tmp_path / "spool.part").exists()
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

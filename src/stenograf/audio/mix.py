@@ -129,7 +129,7 @@ def _shape(frame: av.AudioFrame) -> _Shape:
             "undecodable_audio",
             f"The file claims {frame.sample_rate} samples per second, which no recording has.",
         )
-    if packed not in _FORMATS:
+    if packed not in _FORMATS or not layout.nb_channels:
         raise NotReadable("unsupported_format", f"Samples of type {packed} cannot be read.")
     return _Shape(frame.sample_rate, layout.nb_channels, packed != sample_format, packed)
 
