@@ -67,9 +67,9 @@ def heard(asked: Asked, text: str = " раз два") -> dict[str, Any]:
 
 
 class ModelServer:
-    """Serves on a free port of the loopback; `answer` may be replaced at any time."""
+    """Serves on the loopback, by default on a free port; `answer` may be replaced at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.model = "model-a"
         self.ready = Reply(body={"status": "ready", "progress": 1.0})
@@ -79,7 +79,7 @@ class ModelServer:
         self.at_once = 0
         self.most_at_once = 0
         self.lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

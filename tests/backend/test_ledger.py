@@ -142,9 +142,18 @@ def test_waiting_for_the_model_counts_no_failure_and_ends_with_it(tables: Tables
         tables.ledger.postpone(claim, ModelNotReady("loading"), 300)
         assert tables.ledger.claim_next() is None
         assert tables.recovery.waits_for_model()
-        assert tables.recovery.wake() == 1
+        assert tables.recovery.wake(came_back=False) == 1
     assert tables.jobs.get(job.id).status is JobStatus.QUEUED
     assert not tables.recovery.waits_for_model()
+
+
+def test_a_failure_keeps_its_delay_unless_the_model_service_came_back(tables: Tables) -> None:
+    claim = claimed(tables)
+    tables.ledger.fail(claim, Unavailable("500"))
+    assert tables.recovery.wake(came_back=False) == 0
+    assert tables.ledger.claim_next() is None
+    assert tables.recovery.wake(came_back=True) == 1
+    assert tables.ledger.claim_next() is not None
 
 
 def test_progress_and_expected_end(tables: Tables) -> None:

@@ -216,6 +216,27 @@ def _wait_for_the_model(desk: Desk, model: ModelServer) -> None:
     assert desk.wait(job_id)["status"] == "completed"
 
 
+def test_a_model_service_that_dies_and_comes_back(tmp_path: Path) -> None:
+    first = ModelServer()
+    port = int(first.url.rsplit(":", 1)[1])
+
+    def dies_at_third(asked: Asked) -> Reply:
+        return Reply(body=heard(asked), hang_up=len(first.asked) > 2)
+
+    first.answer = dies_at_third
+    with Desk(tmp_path, first.url, retry_scale=1.0, windows_in_flight=1) as desk:
+        job_id = desk.submit(wav(noise(10)))["id"]
+        until(lambda: len(first.asked) > 2)
+        first.close()
+        until(lambda: desk.job(job_id)["status"] == "queued")
+        time.sleep(1.5)
+        second = ModelServer(port)
+        view = desk.wait(job_id)
+        second.close()
+    assert view["status"] == "completed"
+    assert len(second.asked) == view["progress"]["windows_total"] - 2
+
+
 def test_an_upload_that_is_not_there_or_not_complete(desk: Desk) -> None:
     answer = desk.http.post("/v1/jobs", json={"upload_id": "nope"})
     assert answer.status_code == 404

@@ -73,10 +73,13 @@ class Peer:
         self.popen.terminate()
         self.popen.wait()
 
-    def server(self) -> psutil.Process:
-        """The process that serves: our server's only child, or the official one itself."""
+    def parent(self) -> psutil.Process:
         assert self.popen is not None
-        parent = psutil.Process(self.popen.pid)
+        return psutil.Process(self.popen.pid)
+
+    def server(self) -> psutil.Process:
+        """The process that serves: the parent's child, if just now there is one."""
+        parent = self.parent()
         return next(iter(parent.children()), parent)
 
     def connect(self) -> socket.socket:

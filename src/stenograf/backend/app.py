@@ -54,6 +54,7 @@ class House:
     chunks: ChunkStore
     upkeep: Upkeep = field(init=False)
     _alone: IO[str] | None = None
+    _model_was_away: bool = False
 
     def __post_init__(self) -> None:
         """Name the chores; they begin with `open`."""
@@ -107,8 +108,10 @@ class House:
         try:
             self.service.engine.check()
         except StenografError:
+            self._model_was_away = True
             return
-        if self.recovery.wake():
+        came_back, self._model_was_away = self._model_was_away, False
+        if self.recovery.wake(came_back=came_back):
             self.service.queue.poke()
             self.service.hub.publish_all()
 

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from sqlalchemy import Select, select
 
 from stenograf.backend.db import Database, RecognitionRow
-from stenograf.contract.errors import ErrorBody, StenografError, Unavailable, by_code
+from stenograf.contract.errors import (
+    ErrorBody,
+    ModelNotReady,
+    StenografError,
+    Unavailable,
+    by_code,
+)
 from stenograf.contract.jobs import JobStatus, Stage
 
 _MAX_CRASHES = 10  # leases lost in a row without one stored window
@@ -24,16 +30,21 @@ class Recovery:
         self._clock = clock
 
     def waits_for_model(self) -> bool:
-        """Whether a queued recognition's last error was the model service's absence."""
+        """Whether a queued recognition's last error was the model service's."""
         now = self._clock()
         with self._db.read() as session:
-            return any(_blames_model(row) for row in session.scalars(_delayed(now)))
+            return any(_is_a(row, Unavailable) for row in session.scalars(_delayed(now)))
 
-    def wake(self) -> int:
-        """The model service answers again: those who wait for it are due now. How many."""
+    def wake(self, *, came_back: bool) -> int:
+        """The model service answers: what waits for it is due now. How many.
+
+        What found it not ready always is. What failed at it keeps its delay, unless the service
+        was away since and has come back.
+        """
         now = self._clock()
+        blamed = Unavailable if came_back else ModelNotReady
         with self._db.write() as session:
-            waiting = [row for row in session.scalars(_delayed(now)) if _blames_model(row)]
+            waiting = [row for row in session.scalars(_delayed(now)) if _is_a(row, blamed)]
             for row in waiting:
                 row.not_before = now
             return len(waiting)
@@ -84,6 +95,6 @@ def _delayed(now: float) -> Select[RecognitionRow]:
     )
 
 
-def _blames_model(row: RecognitionRow) -> bool:
-    code = ErrorBody.model_validate_json(row.error or "{}").code
-    return issubclass(by_code(code), Unavailable)
+def _is_a(row: RecognitionRow, kind: type[StenografError]) -> bool:
+    code = ErrorBody.model_validate_json(row.error or "").code
+    return issubclass(by_code(code), kind)
