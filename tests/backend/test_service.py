@@ -187,6 +187,18 @@ def test_a_busy_model_is_asked_again(desk: Desk, model: ModelServer) -> None:
     assert len(model.asked) == 2
 
 
+def test_a_shutdown_while_the_model_is_busy_keeps_the_job(
+    tmp_path: Path, model: ModelServer
+) -> None:
+    model.answer = lambda _: Reply(429, {"error": {"code": "overloaded", "message": "busy"}})
+    with Desk(tmp_path, model.url) as desk:
+        job_id = desk.submit(wav(noise(3)))["id"]
+        until(lambda: len(model.asked) >= 2)
+    model.answer = lambda asked: Reply(body=heard(asked))
+    with Desk(tmp_path, model.url) as desk:
+        assert desk.wait(job_id)["status"] == "completed"
+
+
 def test_a_broken_connection_is_tried_again(desk: Desk, model: ModelServer) -> None:
     def break_once(asked: Asked) -> Reply:
         return Reply(body=heard(asked), hang_up=len(model.asked) == 1)

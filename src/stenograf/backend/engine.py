@@ -81,7 +81,7 @@ class EngineClient:
             with self._lock:
                 self._known = known
         if isinstance(known[1], StenografError):
-            raise known[1]
+            raise known[1].with_traceback(None)
         return known[1]
 
     def _ask_models(self) -> tuple[float, list[dict[str, Any]] | StenografError]:
@@ -109,8 +109,8 @@ class EngineClient:
     ) -> Heard:
         """Recognize one window, a mono 16 kHz WAV file of `n_samples`.
 
-        A busy service is asked again until `window_timeout_s` is over. Raises what the service's
-        answer means, Aborted when the session was.
+        A busy service is asked again for `window_timeout_s`. Raises what the service's answer
+        means, Aborted when the session was or the work should stop.
         """
         body, media_type = _form(wav, _fields(options, model))
         deadline = time.monotonic() + self._window_timeout_s
@@ -118,7 +118,7 @@ class EngineClient:
             answer = session.send(
                 "POST",
                 "/v1/audio/transcriptions",
-                timeout_s=max(1.0, deadline - time.monotonic()),
+                timeout_s=self._window_timeout_s,
                 body=body,
                 media_type=media_type,
             )

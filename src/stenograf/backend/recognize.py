@@ -50,6 +50,9 @@ class Recognizer:
                     done, _ = wait(pending, _STOP_CHECK_S, FIRST_COMPLETED)
                     yield from self._store(done, pending)
                     self.stop.check()
+            except Aborted:
+                self.stop.check()
+                raise
             finally:
                 self._wind_up(pending)
 
