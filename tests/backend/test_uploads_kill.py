@@ -4,12 +4,10 @@ import contextlib
 import hashlib
 import http.client
 import json
-import os
 import random
-import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .tus_peers import CHUNK, VERSION, Peer, digest, ours
@@ -30,12 +28,17 @@ class _Sender:
     data: bytes = b""
     acknowledged: int = 0
     finished: int = 0
+    pieces_before_kill: int = 0
+    killer: threading.Timer = field(init=False)
 
-    def work_until(self, killed: threading.Event) -> None:
-        """Send until the server is dead. The connection to a killed process breaks."""
+    def work_until_killed(self) -> None:
+        """Send, and a random while later kill the server: in a chunk, its check, its sync."""
+        self.pieces_before_kill = self.rng.randrange(1, 60)
+        self.killer = threading.Timer(self.rng.uniform(0.0, 0.02), _kill, [self.peer])
         with contextlib.suppress(OSError, http.client.HTTPException):
-            while not killed.is_set():
+            while not self.killer.finished.is_set():
                 self._step()
+        self.killer.join()
 
     def _step(self) -> None:
         if not self.path:
@@ -62,6 +65,9 @@ class _Sender:
             connection.endheaders()
             for start in range(0, len(chunk), PIECE):
                 connection.send(chunk[start : start + PIECE])
+                self.pieces_before_kill -= 1
+                if self.pieces_before_kill == 0:
+                    self.killer.start()
                 time.sleep(PACE_S)
             answer = connection.getresponse()
             answer.read()
@@ -95,18 +101,11 @@ class _Sender:
         return self.root / self.path.rsplit("/", 1)[-1]
 
 
-def _kill_after(peer: Peer, delay_s: float, killed: threading.Event) -> threading.Thread:
-    def act() -> None:
-        time.sleep(delay_s)
-        server = peer.server().pid
-        os.kill(server, signal.SIGKILL)
-        while peer.server().pid in (server, peer.popen.pid if peer.popen else 0):
-            time.sleep(0.005)
-        killed.set()
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
+def _kill(peer: Peer) -> None:
+    server = peer.server()
+    server.kill()
+    while peer.server() in (server, peer.parent()):
+        time.sleep(0.03)
 
 
 def _until_back(peer: Peer) -> None:
@@ -124,10 +123,7 @@ def test_uploads_survive_kill_9_at_random_moments(tmp_path: Path) -> None:
     with ours(tmp_path) as peer:
         sender = _Sender(peer, tmp_path, rng)
         for _ in range(KILLS):
-            killed = threading.Event()
-            killer = _kill_after(peer, rng.uniform(0.0, 0.25), killed)
-            sender.work_until(killed)
-            killer.join()
+            sender.work_until_killed()
             _until_back(peer)
             interrupted += bool(sender.path)
             sender.resume()

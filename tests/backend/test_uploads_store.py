@@ -145,6 +145,14 @@ def test_more_bytes_than_announced_are_refused_and_never_seal(store: UploadStore
     assert store.append(upload.id, 10, []).sha256 == _sha256(b"1234567890")
 
 
+def test_a_chunk_announced_too_long_is_refused_before_its_first_byte(store: UploadStore) -> None:
+    upload = store.create(10)
+    with pytest.raises(TooLarge):
+        store.append(upload.id, 0, [b"12345"], n_bytes=11)
+    assert store.info(upload.id).offset == 0
+    assert store.append(upload.id, 0, [b"1234567890"], n_bytes=10).sealed
+
+
 def test_length_may_come_later(store: UploadStore) -> None:
     upload = store.append(store.create(None).id, 0, [b"12345"])
     assert (upload.length, upload.sealed) == (None, False)
@@ -550,8 +558,21 @@ def test_any_partition_with_any_accidents_gives_the_same_bytes(
         life.store.close()
 
 
-def test_a_folder_of_another_make_is_no_upload(tmp_path: Path) -> None:
-    store = UploadStore(tmp_path, max_bytes=10)
+@pytest.mark.parametrize("record", [None, "", "{", '"text"', "[]", '{"colour": 1}'])
+def test_what_is_no_upload_disturbs_nobody(
+    tmp_path: Path, clock: Clock, record: str | None
+) -> None:
+    store = UploadStore(tmp_path, max_bytes=10, ttl_s=DAY_S, clock=clock)
+    old = store.create(5)
     (tmp_path / "stranger").mkdir()
+    (tmp_path / "a file").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "lost+found").mkdir()
+    if record is not None:
+        (tmp_path / "stranger" / "info.json").write_text(record)
     with pytest.raises(NotFound):
         store.info("stranger")
+    assert store.claimed() == set()
+    clock.now += 2 * DAY_S
+    assert old.id in store.expire()
+    assert {"a file", "file", "lost+found"} <= {path.name for path in tmp_path.iterdir()}

@@ -2,15 +2,18 @@
 
 import errno
 import json
+import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from stenograf.contract.errors import NotFound, OutOfResources
+
+_log = logging.getLogger(__name__)
 
 CONTENT = "content"
 _INFO = "info.json"
@@ -36,10 +39,6 @@ class Record:
     sha256: str | None = None
     claimed: bool = False
 
-    def with_(self, **changes: Any) -> "Record":
-        """A copy with some facts changed."""
-        return replace(self, **changes)
-
     @property
     def filename(self) -> str:
         """The name the client gave, without folders and control characters; may be empty."""
@@ -57,18 +56,25 @@ class Record:
 
 def folder_of(root: Path, upload_id: str) -> Path:
     """The folder of an existing upload. Raises NotFound, also for an id that is none."""
-    folder = root / upload_id if _ID.fullmatch(upload_id) else None
-    if folder is None or not folder.is_dir():
-        raise NotFound("There is no such upload.", hint="It may have expired; send the file again.")
-    return folder
+    if _ID.fullmatch(upload_id) is None or not (root / upload_id).is_dir():
+        raise _not_found()
+    return root / upload_id
+
+
+def folders(root: Path) -> list[Path]:
+    """Every folder in `root` that may be an upload's; what others put there is not."""
+    return [path for path in root.iterdir() if _ID.fullmatch(path.name) and path.is_dir()]
 
 
 def load(folder: Path) -> Record:
-    """Read the record in `folder`. Raises NotFound where there is none."""
+    """Read the record in `folder`. Raises NotFound where there is none, or an unreadable one."""
     try:
         return Record(**json.loads((folder / _INFO).read_bytes()))
     except FileNotFoundError:
-        raise NotFound("There is no such upload.") from None
+        raise _not_found() from None
+    except (ValueError, TypeError) as error:
+        _log.error("the record of upload %s cannot be read: %s", folder.name, error)
+        raise _not_found() from error
 
 
 def save(folder: Path, record: Record) -> None:
@@ -117,6 +123,9 @@ def good_bytes(folder: Path, record: Record) -> int:
 
 def remove(folder: Path) -> None:
     """Remove an upload; the record goes first, so a crash leaves no half upload that answers."""
-    for name in (_INFO, _INFO + ".new", CONTENT):
-        (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
+    (folder / _INFO).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def _not_found() -> NotFound:
+    return NotFound("There is no such upload.", hint="It may have expired; send the file again.")

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ class Writer:
         self._base = self._position = self._synced = offset
         self._hasher = slot.hasher.copy() if slot.hashed_bytes == offset else None
         self._last_byte_at = time.monotonic()
-        self._interrupted = self._closed = False
+        self.interrupted = self._closed = False
         self.on_interrupt: Callable[[], object] = lambda: None
         self._descriptor = os.open(folder / CONTENT, os.O_RDWR)
 
@@ -93,10 +93,12 @@ class Writer:
         offset: int,
         checksum: Checksum | None,
         length: int | None,
+        n_bytes: int,
     ) -> "Writer":
-        """Begin a chunk at `offset`; `length` fixes the length of an upload that has none yet.
+        """Begin a chunk of at least `n_bytes` at `offset`.
 
-        Raises Locked, OffsetMismatch, BadRequest, TooLarge, NotFound. Call with the slot's lock.
+        `length` fixes the length of an upload that has none yet. Raises
+        Locked, OffsetMismatch, BadRequest, TooLarge, NotFound. Call with the slot's lock.
         """
         if slot.writer is not None:
             raise _locked()
@@ -112,7 +114,8 @@ class Writer:
             record = _fix_length(record, length, good, limits)
         writer = cls(folder, slot, limits, good, record.length, checksum)
         try:
-            writer._begin(record.with_(unverified_from=good if checksum else None))
+            writer._check_length(n_bytes)
+            writer._begin(replace(record, unverified_from=good if checksum else None))
         except BaseException:
             os.close(writer._descriptor)
             raise
@@ -136,28 +139,31 @@ class Writer:
 
     def interrupt(self) -> None:
         """Make this writer give up, from any thread."""
-        self._interrupted = True
+        self.interrupted = True
         self.on_interrupt()
 
     def write(self, data: bytes) -> None:
         """Write bytes after those already written. Raises Locked, TooLarge, OutOfResources."""
         with self._slot.lock:
-            if self._interrupted or self._closed:
-                raise interrupted()
-            self._last_byte_at = time.monotonic()
+            if self.interrupted or self._closed:
+                raise taken_over()
             self._check_room(len(data))
             rest = memoryview(data)
             while rest:
                 rest = rest[self._write_some(rest) :]
             if self._position - self._synced >= _SYNC_EVERY_BYTES:
                 self._sync()
+            self._last_byte_at = time.monotonic()  # a slow disk is not a silent client
 
     def _check_room(self, n_bytes: int) -> None:
+        self._check_length(n_bytes)
+        if n_bytes > self._limits.room(self._folder):
+            raise records.disk_full()
+
+    def _check_length(self, n_bytes: int) -> None:
         most = self._limits.max_bytes if self._length is None else self._length
         if self._position + n_bytes > most:
             raise TooLarge(f"More bytes arrive than the {most} that fit into this upload.")
-        if n_bytes > self._limits.room(self._folder):
-            raise records.disk_full()
 
     def _write_some(self, data: memoryview) -> int:
         with records.disk_full_is_typed():
@@ -182,7 +188,7 @@ class Writer:
         """
         with self._slot.lock:
             if self._closed:
-                raise interrupted()
+                raise taken_over()
             if self._chunk_hasher is not None and self._checksum is not None:
                 if self._chunk_hasher.digest() != self._checksum.digest:
                     raise ChecksumMismatch(
@@ -219,7 +225,8 @@ class Writer:
 def settle(folder: Path, slot: Slot, *, verified: bool = False) -> Record:
     """Bring the record in line with content that nobody writes to; seal what is complete.
 
-    Bytes after the record's `unverified_from` are dropped unless they are now `verified`. Raises NotFound. Call with the slot's lock.
+    Bytes after the record's `unverified_from` are dropped unless they are now `verified`.
+    Raises NotFound. Call with the slot's lock.
     """
     before = records.load(folder)
     content = folder / CONTENT
@@ -228,9 +235,9 @@ def settle(folder: Path, slot: Slot, *, verified: bool = False) -> Record:
         os.truncate(content, base)
         with content.open("rb") as file:
             os.fsync(file.fileno())
-    record = before.with_(unverified_from=None)
+    record = replace(before, unverified_from=None)
     if record.sha256 is None and content.stat().st_size == record.length:
-        record = record.with_(sha256=_sha256(content, slot, record.length))
+        record = replace(record, sha256=_sha256(content, slot, record.length))
     if record != before:
         records.save(folder, record)
     return record
@@ -253,13 +260,13 @@ def _fix_length(record: Record, length: int, offset: int, limits: Limits) -> Rec
         raise BadRequest(f"{offset} bytes are already here.", param="Upload-Length")
     if length > limits.max_bytes:
         raise TooLarge(f"A recording may have at most {limits.max_bytes} bytes.")
-    return record.with_(length=length)
+    return replace(record, length=length)
 
 
 def _locked() -> Locked:
     return Locked("Another request is writing to this upload.", retry_after_s=1)
 
 
-def interrupted() -> Locked:
+def taken_over() -> Locked:
     """The error of a writer that another request made give up."""
     return Locked("Another request took this upload over.", retry_after_s=1)

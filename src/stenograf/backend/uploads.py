@@ -12,15 +12,16 @@ import shutil
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from stenograf.backend import upload_record as records
 from stenograf.backend.upload_record import CONTENT, Record
-from stenograf.backend.upload_writer import Checksum, Limits, Slot, Writer, interrupted, settle
+from stenograf.backend.upload_writer import Checksum, Limits, Slot, Writer, settle, taken_over
 from stenograf.contract.errors import Conflict, Gone, Locked, NotFinished, NotFound, TooLarge
 
 __all__ = ["Checksum", "Upload", "UploadStore"]
@@ -118,9 +119,7 @@ class UploadStore:
         """The upload as it stands; bytes that a writer has brought so far are made durable."""
         folder, slot = self._find(upload_id)
         with slot.lock:
-            record = records.load(folder)
-            if self._expired(folder, record, slot):
-                raise Gone("This upload has expired.", hint="Send the file again.")
+            record = self._load(folder, slot)
             if slot.writer is not None:
                 return self._view(folder, record, slot.writer.checkpoint())
             if record.sha256 is None and not _busy_elsewhere(folder):
@@ -131,21 +130,23 @@ class UploadStore:
         self,
         upload_id: str,
         offset: int,
-        chunks: Iterable[bytes],
+        pieces: Iterable[bytes],
         *,
         checksum: Checksum | None = None,
         length: int | None = None,
+        n_bytes: int = 0,
     ) -> Upload:
         """Add one tus chunk at `offset`, given as pieces of bytes; the last byte seals.
 
         `length` fixes the length of an upload created without. With `checksum` the chunk counts
-        as a whole or not at all. Raises OffsetMismatch, Locked, TooLarge, OutOfResources,
-        ChecksumMismatch, BadRequest; without a checksum, what came before the error is kept.
+        as a whole or not at all. A chunk announced as `n_bytes` that cannot fit is refused before
+        its first byte. Raises OffsetMismatch, Locked, TooLarge, OutOfResources, ChecksumMismatch,
+        BadRequest; without a checksum, what came before the error is kept.
         """
-        writer = self._open(upload_id, offset, checksum, length)
+        writer = self._open(upload_id, offset, _Chunk(checksum, length, n_bytes))
         try:
-            for chunk in chunks:
-                writer.write(chunk)
+            for piece in pieces:
+                writer.write(piece)
             writer.commit()
         finally:
             self._end(upload_id, writer)
@@ -155,15 +156,16 @@ class UploadStore:
         self,
         upload_id: str,
         offset: int,
-        chunks: AsyncIterable[bytes],
+        pieces: AsyncIterable[bytes],
         *,
         checksum: Checksum | None = None,
         length: int | None = None,
+        n_bytes: int = 0,
     ) -> Upload:
         """`append` for the event loop; waits for another writer, or ends it if it is stalled."""
-        writer = await self._take(upload_id, offset, checksum, length)
+        writer = await self._take(upload_id, offset, _Chunk(checksum, length, n_bytes))
         try:
-            await self._pump(writer, chunks)
+            await self._pump(writer, pieces)
             await self._in_thread(writer.commit)
         finally:
             # shielded: a cancelled request must still let the next writer in
@@ -192,7 +194,7 @@ class UploadStore:
         """Ids of every claimed upload, for comparing with the jobs there are."""
         return {
             folder.name
-            for folder in self._root.iterdir()
+            for folder in records.folders(self._root)
             if (record := _record_of(folder)) is not None and record.claimed
         }
 
@@ -222,7 +224,8 @@ class UploadStore:
 
         Returns the ids removed. To be called now and then.
         """
-        return [f.name for f in self._root.iterdir() if f.name not in keep and self._drop_old(f)]
+        found = records.folders(self._root)
+        return [path.name for path in found if path.name not in keep and self._drop_old(path)]
 
     def _drop_old(self, folder: Path) -> bool:
         slot = self._slots.setdefault(folder.name, Slot())
@@ -255,45 +258,46 @@ class UploadStore:
                 param="Upload-Length",
             )
 
-    def _open(
-        self, upload_id: str, offset: int, checksum: Checksum | None, length: int | None
-    ) -> Writer:
-        self.info(upload_id)  # raises what the upload's state forbids
+    def _open(self, upload_id: str, offset: int, chunk: "_Chunk") -> Writer:
         folder, slot = self._find(upload_id)
         with slot.lock:
-            return Writer.open(
-                folder, slot, self._limits, offset=offset, checksum=checksum, length=length
-            )
+            self._load(folder, slot)
+            return Writer.open(folder, slot, self._limits, offset=offset, **chunk._asdict())
 
-    async def _take(
-        self, upload_id: str, offset: int, checksum: Checksum | None, length: int | None
-    ) -> Writer:
+    async def _take(self, upload_id: str, offset: int, chunk: "_Chunk") -> Writer:
         give_up_at = time.monotonic() + self._patience_s
         while True:
             try:
-                return await self._in_thread(self._open, upload_id, offset, checksum, length)
+                return await self._in_thread(self._open, upload_id, offset, chunk)
             except Locked:
                 if time.monotonic() >= give_up_at:
                     raise
-            rival = self._slots[upload_id].writer
+            slot = self._slots.get(upload_id)
+            rival = slot.writer if slot is not None else None
             if rival is not None and rival.idle_s() >= self._stall_s:
                 rival.interrupt()
             await asyncio.sleep(_POLL_S)
 
-    async def _pump(self, writer: Writer, chunks: AsyncIterable[bytes]) -> None:
+    async def _pump(self, writer: Writer, pieces: AsyncIterable[bytes]) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as scope:
-                writer.on_interrupt = partial(
-                    loop.call_soon_threadsafe, lambda: scope.reschedule(loop.time())
-                )
-                async for chunk in chunks:
-                    if chunk:
-                        await self._in_thread(writer.write, chunk)
+
+                def stop() -> None:
+                    with suppress(RuntimeError):  # the scope may just have ended
+                        scope.reschedule(loop.time())
+
+                writer.on_interrupt = partial(loop.call_soon_threadsafe, stop)
+                if writer.interrupted:  # before anybody could be told
+                    stop()
+                async for piece in pieces:
+                    if piece:
+                        await self._in_thread(writer.write, piece)
         except TimeoutError:
-            raise interrupted() from None
+            raise taken_over() from None
 
     def _end(self, upload_id: str, writer: Writer) -> None:
+        """Let the next writer in. Raises NotFound if the upload was removed meanwhile."""
         writer.close()
         folder, slot = self._find(upload_id)
         with slot.lock:
@@ -308,8 +312,14 @@ class UploadStore:
             record = records.load(folder)
             if record.claimed != claimed:
                 self._touch(folder)
-                records.save(folder, record.with_(claimed=claimed))
+                records.save(folder, replace(record, claimed=claimed))
         return self.info(upload_id)
+
+    def _load(self, folder: Path, slot: Slot) -> Record:
+        record = records.load(folder)
+        if self._expired(folder, record, slot):
+            raise Gone("This upload has expired.", hint="Send the file again.")
+        return record
 
     def _touch(self, folder: Path) -> None:
         now = self._clock()
@@ -342,6 +352,12 @@ class UploadStore:
     async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))
+
+
+class _Chunk(NamedTuple):
+    checksum: Checksum | None
+    length: int | None
+    n_bytes: int
 
 
 def _record_of(folder: Path) -> Record | None:

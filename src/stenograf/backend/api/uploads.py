@@ -9,12 +9,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from stenograf.backend.api import tus
-from stenograf.backend.uploads import Checksum, Upload, UploadStore
+from stenograf.backend.uploads import Upload, UploadStore
 from stenograf.contract.errors import (
     BadRequest,
     MethodNotAllowed,
     StenografError,
-    TooLarge,
     error_json,
 )
 
@@ -107,7 +106,13 @@ class _Endpoint:
         headers = {"Location": _location(request, upload)}
         if with_chunk:
             try:
-                upload = await self._receive(request, upload, 0, checksum)
+                upload = await self._store.receive(
+                    upload.id,
+                    0,
+                    request.stream(),
+                    checksum=checksum,
+                    n_bytes=_body_bytes(request),
+                )
             except BaseException:
                 # the client does not know the address yet, so nobody could go on with it
                 await run_in_threadpool(self._store.discard, upload.id)
@@ -131,32 +136,25 @@ class _Endpoint:
         offset = tus.number(request.headers, "Upload-Offset")
         if offset is None:
             raise BadRequest("Upload-Offset is missing.", param="Upload-Offset")
-        length = tus.number(request.headers, "Upload-Length")
-        checksum = tus.checksum(request.headers)
-        upload = await run_in_threadpool(self._store.info, request.path_params["upload_id"])
-        upload = await self._receive(request, upload, offset, checksum, length)
+        upload = await self._store.receive(
+            request.path_params["upload_id"],
+            offset,
+            request.stream(),
+            checksum=tus.checksum(request.headers),
+            length=tus.number(request.headers, "Upload-Length"),
+            n_bytes=_body_bytes(request),
+        )
         headers = {"Upload-Offset": str(upload.offset)}
         return Response(status_code=204, headers=headers | tus.expiry(upload))
-
-    async def _receive(
-        self,
-        request: Request,
-        upload: Upload,
-        offset: int,
-        checksum: Checksum | None,
-        length: int | None = None,
-    ) -> Upload:
-        body_bytes = tus.number(request.headers, "Content-Length") or 0
-        whole = upload.length if upload.length is not None else length
-        if offset == upload.offset and whole is not None and offset + body_bytes > whole >= offset:
-            raise TooLarge(f"The chunk ends after byte {whole}, the end of the upload.")
-        return await self._store.receive(
-            upload.id, offset, request.stream(), checksum=checksum, length=length
-        )
 
     async def _terminate(self, request: Request) -> Response:
         await run_in_threadpool(self._store.delete, request.path_params["upload_id"])
         return Response(status_code=204)
+
+
+def _body_bytes(request: Request) -> int:
+    """What Content-Length announces; 0 if it is not said."""
+    return tus.number(request.headers, "Content-Length") or 0
 
 
 def _location(request: Request, upload: Upload) -> str:
