@@ -8,6 +8,7 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,29 +48,34 @@ class RunningPage:
     backend: FakeBackend
 
 
+@contextmanager
+def start_page(folder: Path, backend_url: str, port: int) -> Iterator[str]:
+    """`python -m stenograf.frontend` before `backend_url` until the block ends; its address."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment |= {"FRONTEND_PORT": str(port), "BACKEND_ENDPOINT": backend_url}
+    with (folder / "page.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stenograf.frontend"],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(url, process, folder / "page.log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.fixture(scope="module")
 def page_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
-    """`python -m stenograf.frontend` on a free port, with a fake backend behind it."""
+    """The page on a free port, with a fake backend behind it."""
     folder = tmp_path_factory.mktemp("page")
-    with running_backend() as running:
-        port = running.free_port()
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        environment |= {"FRONTEND_PORT": str(port), "BACKEND_ENDPOINT": running.url}
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "stenograf.frontend"],
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait(url, process, folder / "log")
-            yield RunningPage(url, running)
-        finally:
-            process.terminate()
-            process.wait(20)
+    with running_backend() as running, start_page(folder, running.url, running.free_port()) as url:
+        yield RunningPage(url, running)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

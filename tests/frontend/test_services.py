@@ -1,0 +1,137 @@
+"""The page before the real backend and model service; the recognizer is one without weights."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from stenograf.frontend.i18n import catalogue
+
+from ..conftest import Process, free_port
+from .conftest import start_page, wav_file
+
+pytestmark = pytest.mark.browser
+
+RU = catalogue("ru")
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Page and backend, as addresses."""
+    folder = tmp_path_factory.mktemp("services")
+    llm_port, backend_port, page_port = free_port(), free_port(), free_port()
+    data = {"DATA_DIR": str(folder)}
+    llm = Process(
+        "stenograf.llm",
+        data | {"LLM_PORT": str(llm_port), "ENGINE": "fake", "FAKE_DELAY_S": "0.3"},
+        f"http://127.0.0.1:{llm_port}",
+        folder / "llm.log",
+    )
+    backend = Process(
+        "stenograf.backend",
+        data
+        | {
+            "BACKEND_PORT": str(backend_port),
+            "LLM_ENDPOINT": llm.url,
+            "MIN_FREE_BYTES": "0",
+            "CORS_ORIGINS": f"http://127.0.0.1:{page_port}",
+        },
+        f"http://127.0.0.1:{backend_port}",
+        folder / "backend.log",
+    )
+    llm.start()
+    backend.start()
+    with start_page(folder, backend.url, page_port) as url:
+        yield url, backend.url
+    backend.stop()
+    llm.stop()
+
+
+@pytest.fixture
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+def test_recording_goes_through_the_whole_house(
+    services: tuple[str, str], browser: Browser, tmp_path: Path
+) -> None:
+    url, backend = services
+    recording = tmp_path / "Планёрка в четверг.wav"
+    recording.write_bytes(wav_file(40, amplitude=0.02))
+    page = browser.new_page(locale="ru-RU")
+    page.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
+    page.goto(url)
+    page.get_by_text(RU["options.more"]).click()
+    page.get_by_text(RU["option.vad"], exact=True).click()  # a tone is not speech
+    slider = page.get_by_role("slider", name=RU["option.chunk_size_s"])
+    slider.focus()
+    for _ in range(20):
+        slider.press("ArrowLeft")
+    expect(slider).to_have_value("10")
+    page.wait_for_timeout(500)  # the settings travel to the page's process and back
+    page.locator("[data-testid=file-input]").set_input_files(recording)
+
+    expect(page.locator(".job h1")).to_have_text("Планёрка в четверг.wav")
+    page.locator(".line").first.wait_for()
+    expect(page.locator(".working")).to_be_hidden()
+    [job] = requests.get(f"{backend}/v1/jobs", timeout=5).json()["data"]
+    assert job["status"] == "completed"
+    assert job["options"]["cut"]["chunk_size_s"] == 10
+    assert job["options"]["cut"]["vad"] is False
+    assert job["progress"]["windows_total"] >= 4
+    text = requests.get(f"{backend}/v1/jobs/{job['id']}/transcript?format=txt", timeout=5).text
+    shown = page.locator(".said").all_inner_texts()
+    assert " ".join(shown).split() == text.split()
+    assert len(text.split()) > 20
+
+    expect(page.locator(".lane.before .num")).to_contain_text("LUFS")
+    expect(page.locator(".lane.after .caption")).to_contain_text("+")  # quiet: was lifted
+    page.locator(".stamp").nth(2).click()
+    expect(page.locator(".line.now .said")).to_have_text(shown[2])
+    page.locator("summary").click()
+    with page.expect_download() as download:
+        page.locator("[data-format=srt]").click()
+    assert download.value.suggested_filename == "Планёрка в четверг.srt"
+    assert "00:00:0" in Path(download.value.path()).read_text("utf-8")
+
+    page.get_by_role("button", name=RU["action.delete"]).click()
+    page.locator("dialog").get_by_role("button", name=RU["delete.confirm"]).click()
+    expect(page.get_by_text(RU["delete.done"])).to_be_visible()
+    assert requests.get(f"{backend}/v1/jobs/{job['id']}", timeout=5).status_code == 404
+
+
+def test_stopping_stops_and_what_is_no_sound_is_said(
+    services: tuple[str, str], browser: Browser, tmp_path: Path
+) -> None:
+    url, backend = services
+    long = tmp_path / "длинная.wav"
+    long.write_bytes(wav_file(600, amplitude=0.1))
+    page = browser.new_page(locale="ru-RU")
+    page.set_default_timeout(WAIT_MS)
+    page.goto(url)
+    page.get_by_text(RU["options.more"]).click()
+    page.get_by_text(RU["option.vad"], exact=True).click()
+    page.wait_for_timeout(500)
+    page.locator("[data-testid=file-input]").set_input_files(long)
+    page.locator(".line").first.wait_for()
+    page.get_by_role("button", name=RU["action.cancel"]).click()
+    expect(page.get_by_text(RU["status.cancelled"])).to_be_visible()
+    newest = requests.get(f"{backend}/v1/jobs", timeout=5).json()["data"][0]
+    assert (newest["filename"], newest["status"]) == ("длинная.wav", "cancelled")
+
+    page.locator(".back").click()
+    text = tmp_path / "договор.mp3"
+    text.write_text("это не звук")
+    page.locator("[data-testid=file-input]").set_input_files(text)
+    expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.unsupported_format.hint"])
+    page.get_by_role("button", name=RU["action.another"]).click()
+    expect(page.locator(".zone:visible")).to_have_count(1)
