@@ -71,12 +71,13 @@ def _create_recognitions() -> None:
         sa.Column("done", sa.BigInteger, nullable=False),
         sa.Column("windows_total", sa.Integer),
         sa.Column("windows_done", sa.Integer, nullable=False),
+        sa.Column("preview", sa.String(300), nullable=False),
+        sa.Column("search_text", sa.Text, nullable=False),
+        # SQLite reads a row from its front: what lists and searches look at stands before these.
         sa.Column("sound", sa.Text),
         sa.Column("plan", sa.Text),
         sa.Column("overview", sa.Text),
         sa.Column("transcript", sa.Text),
-        sa.Column("preview", sa.String(300), nullable=False),
-        sa.Column("search_text", sa.Text, nullable=False),
     )
     op.create_index("ix_recognitions_due", "recognitions", ["status", "not_before", "queued_at"])
 
