@@ -117,8 +117,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_HEAD = do_DELETE = do_OPTIONS = _route
 
-    # --- answers ---
-
     def _start(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
         self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "*"))
@@ -154,8 +152,6 @@ class _Handler(BaseHTTPRequestHandler):
                 "Tus-Version": "1.0.0",
             },
         )
-
-    # --- uploads ---
 
     def create_upload(self) -> None:
         length = int(self.headers["Upload-Length"])
@@ -214,8 +210,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._upload(upload_id)
         del self.state.uploads[upload_id]
         self._send(204, b"", {"Tus-Resumable": "1.0.0"})
-
-    # --- jobs ---
 
     def create_job(self) -> None:
         try:

@@ -4,7 +4,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
@@ -105,7 +105,8 @@ def answering(status: int, body: bytes, delay_s: float = 0.0) -> Iterator[str]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(BrokenPipeError):  # the client has gone
+                self.wfile.write(body)
 
         def log_message(self, *args: object) -> None: ...
 

@@ -119,6 +119,16 @@ def test_backend_that_is_away_is_said_in_words(
     assert RU["error.unavailable.hint"] in notices(at)
 
 
+def test_backend_that_went_away_is_noticed(
+    at: AppTest, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at.run()
+    assert RU["error.unavailable"] not in notices(at)
+    monkeypatch.setenv("BACKEND_ENDPOINT", f"http://127.0.0.1:{backend.free_port()}")
+    at.run()
+    assert RU["error.unavailable"] in notices(at)
+
+
 def test_loading_model_is_said_and_then_no_more(at: AppTest, backend: FakeBackend) -> None:
     backend.jobs.checks["llm"] = "The model <b>is loading</b>"
     at.run()

@@ -24,11 +24,12 @@ def header(language: Language) -> None:
             t("page.language"),
             LANGUAGES,
             default=language,
+            required=True,
             format_func=str.upper,
             label_visibility="collapsed",
             key=f"language_{language}",
         )
-    if wanted and wanted != language:
+    if wanted != language:
         st.query_params["lang"] = wanted
         st.rerun()
 

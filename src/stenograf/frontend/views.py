@@ -1,24 +1,24 @@
 """The two views of the page: the beginning (drop, settings, history) and one recording."""
 
+import time
 from html import escape
 from typing import Any
 
 import streamlit as st
 
 from stenograf.contract.errors import OutOfResources, StenografError
-from stenograf.contract.jobs import JobView
 from stenograf.frontend.client import BackendClient
 from stenograf.frontend.components import component
 from stenograf.frontend.controls import chosen_options, draw_options
+from stenograf.frontend.history import History
 from stenograf.frontend.i18n import Translator
 
-PAGE_SIZE = 20
-REFRESH_S = 2.0
 RECONNECT_S = 5.0
 
+READY_TRUSTED_S = 5.0  # moving a slider should not wait for every service
+
 _NOTICE = "notice"
-_QUERY = "history_query"
-_LIMIT = "history_limit"
+_READY_AT = "ready_at"
 _REVISION = "job_revision"
 
 
@@ -30,8 +30,6 @@ class Page:
         self.t = t
         self.backend = backend
 
-    # --- views ---
-
     def home(self) -> None:
         """Drop recordings, choose how they are recognized, find earlier ones."""
         self.show_notice()
@@ -42,7 +40,7 @@ class Page:
             draw_options(self.t)
         with drop:
             self.uploader(compact=False)
-        self._history()
+        History(self.client, self.t, self._distrust).draw()
 
     def recording(self, job_id: str) -> None:
         """One job: progress, sound, text, downloads."""
@@ -79,8 +77,6 @@ class Page:
             on_created_change=lambda: self.created(st.session_state["uploader"]["created"]),
         )
 
-    # --- what a person decided ---
-
     def created(self, event: dict[str, Any] | None) -> None:
         """A job exists now; a recording that came alone is opened if nobody reads another one."""
         if event and event.get("alone") and "job" not in st.query_params:
@@ -104,8 +100,6 @@ class Page:
                 st.query_params.pop("job", None)
         st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
 
-    # --- parts ---
-
     def explain(self, error: StenografError) -> tuple[str, str]:
         """What went wrong and what to do, in the reader's language."""
         title = self.t.get(f"error.{error.code}") or error.message
@@ -128,62 +122,25 @@ class Page:
         else:
             draw_notice("warn", *problem)
 
+    def _distrust(self) -> None:
+        if st.session_state.pop(_READY_AT, None) is not None:
+            st.rerun()  # to say above the list why it is not there
+
     def _unready(self) -> tuple[str, str] | None:
+        if time.monotonic() - st.session_state.get(_READY_AT, -READY_TRUSTED_S) < READY_TRUSTED_S:
+            return None
         try:
             body = self.client.readiness()
         except StenografError as error:
             return self.explain(error)
         if body.get("status") == "ready":
+            st.session_state[_READY_AT] = time.monotonic()
             return None
         broken = {name: str(why) for name, why in body.get("checks", {}).items() if why != "ok"}
         if "disk" in broken:
             return self.explain(OutOfResources(broken["disk"]))
         said = self.t("service.says", detail="; ".join(broken.values())) if broken else ""
         return self.t("service.not_ready"), f"{self.t('service.not_ready.hint')} {said}"
-
-    def _history(self) -> None:
-        listed = self._jobs()
-        busy = listed is not None and _busy(listed[0])
-        st.fragment(self._draw_history, run_every=REFRESH_S if busy else None)(busy)
-
-    def _draw_history(self, busy: bool) -> None:
-        listed = self._jobs()
-        if listed is None:
-            return
-        jobs, has_more = listed
-        if busy and not _busy(jobs):
-            st.rerun()  # nothing moves any more: stop asking
-        answer = component("history")(
-            key="history",
-            data={
-                "jobs": [_row(job) for job in jobs],
-                "has_more": has_more,
-                "query": st.session_state.get(_QUERY, ""),
-                "language": self.t.language,
-                "strings": self.t.subset("error.", "history."),
-            },
-            on_search_change=_remember_search,
-            on_more_change=_show_more,
-            on_open_change=lambda: None,
-        )
-        if answer.open:
-            st.query_params["job"] = answer.open
-            st.rerun()
-
-    def _jobs(self) -> tuple[list[JobView], bool] | None:
-        wanted = st.session_state.get(_LIMIT, PAGE_SIZE)
-        query = st.session_state.get(_QUERY, "")
-        jobs: list[JobView] = []
-        cursor: str | None = None
-        try:
-            while len(jobs) < wanted:
-                page = self.client.jobs(query, limit=min(100, wanted - len(jobs)), cursor=cursor)
-                jobs += page.data
-                if (cursor := page.next_cursor) is None:
-                    break
-        except StenografError:
-            return None  # the notice above says it already
-        return jobs, cursor is not None
 
 
 def draw_notice(tone: str, title: str, hint: str) -> None:
@@ -193,20 +150,3 @@ def draw_notice(tone: str, title: str, hint: str) -> None:
         f'<div class="sg-notice sg-{escape(tone)}" role="{role}">'
         f"<strong>{escape(title)}</strong><p>{escape(hint)}</p></div>"
     )
-
-
-def _busy(jobs: list[JobView]) -> bool:
-    return any(not job.status.final for job in jobs)
-
-
-def _row(job: JobView) -> dict[str, Any]:
-    return job.model_dump(mode="json", exclude={"options", "links", "size_bytes"})
-
-
-def _remember_search() -> None:
-    st.session_state[_QUERY] = st.session_state["history"]["search"] or ""
-    st.session_state[_LIMIT] = PAGE_SIZE
-
-
-def _show_more() -> None:
-    st.session_state[_LIMIT] = st.session_state.get(_LIMIT, PAGE_SIZE) + PAGE_SIZE
