@@ -9,7 +9,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stenograf.audio.container import open_recording
+from stenograf.audio.container import open_recordings
 from stenograf.audio.decode import Decoded
 from stenograf.audio.mix import Mixer
 from stenograf.contract.pcm import Waveform
@@ -140,6 +140,18 @@ def test_a_stream_may_change_its_rate_in_the_middle(decoded: Decode) -> None:
     assert np.argmax(spectrum) == pytest.approx(440, abs=2)
 
 
+@pytest.mark.parametrize("codec", ["flac", "libopus"])
+def test_links_of_a_chained_ogg_file_may_differ(decoded: Decode, codec: str) -> None:
+    rates = (48_000, 48_000, 16_000, 24_000)
+    body = b"".join(encode(tone(1, rate), rate, "ogg", codec) for rate in rates)
+    result, waveform = decoded(body)
+    assert len(waveform) == pytest.approx(4 * 16_000, abs=20)
+    for second in range(4):
+        spectrum = np.abs(np.fft.rfft(waveform[second * 16_000 :][2000:14_000]))
+        assert np.argmax(spectrum) * 16_000 / 12_000 == pytest.approx(440, abs=2)
+    assert result.source.container == "ogg"
+
+
 def test_values_that_are_no_numbers_are_silenced_and_counted(decoded: Decode) -> None:
     samples = babble(1).astype(np.float32)
     samples[100:200] = np.nan
@@ -185,7 +197,7 @@ def test_blocks_do_not_show_in_the_waveform(block_s: float, rate: int) -> None:
     body = float_wav(np.stack([babble(1.7, rate), babble(1.7, rate, seed=1)], axis=1), rate)
 
     def waveform(length_s: float) -> Waveform:
-        mixer = Mixer(open_recording(io.BytesIO(body)), length_s)  # type: ignore[arg-type]
+        mixer = Mixer(open_recordings(io.BytesIO(body)), length_s)  # type: ignore[arg-type]
         return np.concatenate(list(mixer.blocks()))
 
     assert np.array_equal(waveform(block_s), waveform(5.0))

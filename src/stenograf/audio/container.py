@@ -8,10 +8,12 @@ file's name is never looked at: equal bytes give equal results.
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import av
 import av.error
+
+from stenograf.audio.ogg_chain import LinkReader, links
 
 DEMUXERS = (
     "3gp", "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf",
@@ -39,7 +41,6 @@ class Recording:
     stream: av.audio.stream.AudioStream
     damaged_packets: int = 0
     broken_off: bool = False
-    notes: list[str] = field(default_factory=list)
 
     @property
     def duration_s(self) -> float | None:
@@ -79,6 +80,20 @@ class Recording:
         except (av.error.FFmpegError, EOFError) as error:
             _raise_if_out_of_memory(error)
             self.damaged_packets += 1
+
+
+def open_recordings(source: io.RawIOBase) -> Iterator[Recording]:
+    """The recordings in a file, one after the other; all but chained Ogg files hold one.
+
+    Raises NotReadable where the first cannot be read; a later one is then left out.
+    """
+    for index, link in enumerate(found := links(source)):
+        source.seek(0)
+        try:
+            yield open_recording(LinkReader(source, link) if len(found) > 1 else source)
+        except NotReadable:
+            if not index:
+                raise
 
 
 def open_recording(source: io.RawIOBase) -> Recording:

@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import time
+from itertools import chain
 from traceback import format_exc
 from typing import Any
 
@@ -23,7 +24,7 @@ import av.subtitles.codeccontext
 import av.subtitles.stream
 import numpy as np
 
-from stenograf.audio.container import NotReadable, Recording, open_recording
+from stenograf.audio.container import NotReadable, Recording, open_recordings
 from stenograf.audio.envelope import EnvelopeMeter
 from stenograf.audio.meter import Meter
 from stenograf.audio.mix import Mixer
@@ -63,11 +64,12 @@ def main(argument: str) -> int:
 
 def _decode(task: ChildTask) -> dict[str, Any]:
     with os.fdopen(task.source_fd, "rb", buffering=0) as source:
-        recording = open_recording(source)
-        mixer = Mixer(recording)
+        recordings = open_recordings(source)
+        first = next(recordings)
+        mixer = Mixer(chain([first], recordings))
         meter, envelope = Meter(), EnvelopeMeter()
         spool = _BoundedSpool(task)
-        progress = _Progress(recording)
+        progress = _Progress(first)
         for block in mixer.blocks():
             spool.append(block)
             meter.add(block)
@@ -76,6 +78,7 @@ def _decode(task: ChildTask) -> dict[str, Any]:
         if not spool.n_samples:
             raise NotReadable("undecodable_audio", "The file holds no sound that can be decoded.")
         drawn = envelope.envelope
+        sound_tracks = len(first.container.streams.audio)
         return {
             "n_samples": spool.n_samples,
             "measurement": meter.measurement._asdict(),
@@ -84,8 +87,8 @@ def _decode(task: ChildTask) -> dict[str, Any]:
                 "minimum": _rounded(drawn.minimum),
                 "maximum": _rounded(drawn.maximum),
             },
-            "source": _source(recording),
-            "findings": _findings(recording, mixer),
+            "source": _source(first),
+            "findings": vars(mixer.findings) | {"other_tracks": sound_tracks - 1},
         }
 
 
@@ -98,18 +101,6 @@ def _source(recording: Recording) -> dict[str, Any]:
         "channels": context.channels,
         "sound_tracks": len(recording.container.streams.audio),
         "duration_s": recording.duration_s,
-    }
-
-
-def _findings(recording: Recording, mixer: Mixer) -> dict[str, float]:
-    return {
-        "damaged_packets": recording.damaged_packets,
-        "broken_off": int(recording.broken_off),
-        "bad_values": mixer.bad_values,
-        "shape_changes": max(0, mixer.shape_changes),
-        "filled_s": mixer.timeline.filled_s,
-        "jumps": mixer.timeline.jumps,
-        "other_tracks": len(recording.container.streams.audio) - 1,
     }
 
 
@@ -153,7 +144,8 @@ class _Progress:
         now = time.monotonic()
         if now - self._said_at >= _PROGRESS_EVERY_S:
             self._said_at = now
-            _say({"progress": [n_samples, self._total]})
+            believable = self._total is not None and n_samples <= self._total
+            _say({"progress": [n_samples, self._total if believable else None]})
 
 
 def _disk_error(error: OSError) -> tuple[str, str, str | None]:

@@ -4,7 +4,8 @@ Mono is the mean of the channels. Resampling is soxr's HQ stream, which librosa 
 files. Frames are collected into blocks of some seconds first: work per frame is what costs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import av
@@ -43,15 +44,25 @@ class _Shape(NamedTuple):
     format: str
 
 
-class Mixer:
-    """Turns a recording into blocks; the counters are complete when `blocks` has ended."""
+@dataclass
+class Findings:
+    """What was odd on the way; complete when the blocks have ended."""
 
-    def __init__(self, recording: Recording, block_s: float = BLOCK_S) -> None:
-        self._recording = recording
+    damaged_packets: int = 0
+    broken_off: int = 0
+    bad_values: int = 0
+    shape_changes: int = 0
+    filled_s: float = 0.0
+    jumps: int = 0
+
+
+class Mixer:
+    """Turns recordings that follow one another into blocks."""
+
+    def __init__(self, recordings: Iterable[Recording], block_s: float = BLOCK_S) -> None:
+        self._recordings = recordings
         self._block_s = block_s
-        self.timeline = Timeline(recording.container.format.name, recording.origin_s)
-        self.bad_values = 0
-        self.shape_changes = -1
+        self.findings = Findings()
 
     def blocks(self) -> Iterator[Waveform]:
         """Blocks of float32, shape (n_samples,), finite, 16 kHz mono, some seconds each."""
@@ -72,18 +83,15 @@ class Mixer:
         frames: list[_Planes] = []
         shape: _Shape | None = None
         silence = samples = limit = 0
-        for frame in self._recording.frames():
-            if not frame.samples:
-                continue
+        for frame, gap_s in self._placed_frames():
             here = _shape(frame)
-            gap_s = self.timeline.gap_before(frame.time, frame.samples / here.sample_rate)
             if shape is not None and (here != shape or gap_s or samples >= limit):
                 yield shape, silence, frames
                 frames, silence, samples = [], 0, 0
             if here != shape:
+                self.findings.shape_changes += shape is not None
                 shape = here
                 limit = min(round(self._block_s * here.sample_rate), _BLOCK_VALUES // here.channels)
-                self.shape_changes += 1
             if gap_s:
                 silence = round(gap_s * here.sample_rate)
             frames.append(_planes(frame, here))
@@ -91,11 +99,24 @@ class Mixer:
         if shape is not None:
             yield shape, silence, frames
 
+    def _placed_frames(self) -> Iterator[tuple[av.AudioFrame, float]]:
+        """Frames that hold samples, each with the seconds of silence before it."""
+        for recording in self._recordings:
+            timeline = Timeline(recording.container.format.name, recording.origin_s)
+            for frame in recording.frames():
+                if frame.samples and frame.sample_rate > 0:
+                    length_s = frame.samples / frame.sample_rate
+                    yield frame, timeline.gap_before(frame.time, length_s)
+            self.findings.damaged_packets += recording.damaged_packets
+            self.findings.broken_off += recording.broken_off
+            self.findings.filled_s += timeline.filled_s
+            self.findings.jumps += timeline.jumps
+
     def _finite(self, block: Waveform) -> Waveform:
         if not len(block) or max(float(block.max()), -float(block.min())) <= _LARGEST_VALUE:
             return block
         good = np.abs(block) <= _LARGEST_VALUE  # false for NaN too
-        self.bad_values += int(len(block) - np.count_nonzero(good))
+        self.findings.bad_values += int(len(block) - np.count_nonzero(good))
         return np.where(good, block, np.float32(0))
 
 
