@@ -1,4 +1,4 @@
-"""Batches made in background processes: features, tokens, letters, frame words, spans to look at."""
+"""Batches made in background processes: features, tokens, letters, frame words and spans."""
 
 from __future__ import annotations
 

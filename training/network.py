@@ -157,6 +157,31 @@ class Decoder(nn.Module):
         return F.linear(self.layer_norm(x), self.embed_tokens.weight), attention
 
 
+@torch.no_grad()
+def look_nearby(attention: Attention, shifts: tuple[int, ...], gain: float = 0.85) -> None:
+    """Make each head of an untrained encoder layer attend around its own shift in frames.
+
+    Queries and keys pick the same sinusoids out of the position signal, the query turned by the
+    shift, so their product is a sum of cosines that peaks there. A transformer otherwise spends
+    most of a short training on discovering that speech is local.
+    """
+    width = attention.q_proj.weight.shape[1]
+    half, size = width // 2, width // attention.heads
+    picked = (torch.arange(size // 2) * 1.4).round().long()
+    rates = torch.exp(-picked * (9.210340371976184 / (half - 1)))
+    rows = torch.arange(size // 2)
+    for head, shift in enumerate(shifts):
+        query = attention.q_proj.weight[head * size : (head + 1) * size]
+        key = attention.k_proj.weight[head * size : (head + 1) * size]
+        sine, cosine = gain * torch.sin(rates * shift), gain * torch.cos(rates * shift)
+        query[rows, picked] += cosine
+        query[rows, half + picked] -= sine
+        query[rows + size // 2, half + picked] += cosine
+        query[rows + size // 2, picked] += sine
+        key[rows, picked] += gain
+        key[rows + size // 2, half + picked] += gain
+
+
 class Network(nn.Module):
     """Encoder and decoder, and two heads on the encoder that only training uses.
 
@@ -170,6 +195,12 @@ class Network(nn.Module):
         self.decoder = Decoder(shape)
         self.ctc = nn.Linear(shape.width, len(CTC_ALPHABET) + 1)
         self.frame_words = nn.Linear(shape.width, FRAME_WORDS)
+        # The position signal has unit amplitude; without this the sound would be a whisper in it.
+        self.encoder.conv1.weight.data *= 2
+        self.encoder.conv2.weight.data *= 4
+        for layer, reach in zip(self.encoder.layers[:3], (3, 6, 12), strict=False):
+            offsets = torch.linspace(-reach, reach, shape.heads).round().int().tolist()
+            look_nearby(layer.self_attn, tuple(offsets))
 
     def whisper_state(self) -> dict[str, Tensor]:
         """Return the weights under the names of `WhisperForConditionalGeneration`."""

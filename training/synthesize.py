@@ -98,6 +98,34 @@ VARIANTS = [
     "klatt3",
     "klatt4",
 ]
+# Ordinary voices, at an ordinary pace: most of what the model hears while it learns to hear.
+PLAIN_VARIANTS = [
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "m7",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "adam",
+    "Alex",
+    "Alicia",
+    "Annie",
+    "belinda",
+    "boris",
+    "david",
+    "Denis",
+    "edward",
+    "linda",
+    "max",
+    "Marco",
+    "robert",
+    "steph",
+]
+POOLS = ["prompts", "ivr", "read", "espeak", "plain", "festival", "evaluation"]
 HELD_OUT_READ = {14, 16, 60, 68, 82, 84, 87, 94} | set(range(7, 620, 16))
 _RECORDED_NUMBERS = {
     **{str(n): cardinal(n) for n in [*range(21), 30, 40, 50, 60, 70, 80, 90]},
@@ -203,8 +231,13 @@ def _engine() -> Espeak:
     return Espeak()
 
 
-def build_espeak(name: str, count: int, seed: int, voices: list[str], texts: list[str]) -> None:
-    """Synthesize `count` clips; texts come from the list, or from the grammar when it is empty."""
+def build_espeak(
+    name: str, count: int, seed: int, voices: list[str], texts: list[str], spread: float = 1.0
+) -> None:
+    """Synthesize `count` clips; texts come from the list, or from the grammar when it is empty.
+
+    `spread` in [0, 1] scales how far pace and pitch stray from 175 words a minute and the middle.
+    """
     draw, grammar, engine = random.Random(seed), training_grammar(seed), _engine()
     with PoolWriter(name) as pool:
         for index in range(count):
@@ -213,9 +246,9 @@ def build_espeak(name: str, count: int, seed: int, voices: list[str], texts: lis
             pcm, events = engine.say(
                 text,
                 f"ru+{variant}",
-                draw.randint(125, 225),
-                draw.randint(20, 80),
-                draw.randint(20, 80),
+                175 + round(spread * draw.randint(-50, 50)),
+                50 + round(spread * draw.randint(-30, 30)),
+                50 + round(spread * draw.randint(-30, 30)),
                 draw.choice([0, 0, 0, 1, 3]),
             )
             starts = [m.start() for m in re.finditer(r"\S+", text)]
@@ -332,9 +365,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("pools", nargs="*")
     parser.add_argument("--espeak-clips", type=int, default=12_000)
+    parser.add_argument("--plain-clips", type=int, default=10_000)
     parser.add_argument("--festival-clips", type=int, default=3_000)
     arguments = parser.parse_args()
-    wanted = arguments.pools or ["prompts", "ivr", "read", "espeak", "festival", "evaluation"]
+    wanted = arguments.pools or POOLS
     texts = evaluation_texts()
     if "prompts" in wanted:
         build_prompts()
@@ -345,6 +379,8 @@ def main() -> None:
         build_read()
     if "espeak" in wanted:
         build_espeak("espeak", arguments.espeak_clips, 21, VARIANTS, [])
+    if "plain" in wanted:
+        build_espeak("plain", arguments.plain_clips, 24, PLAIN_VARIANTS, [], spread=0.6)
     if "festival" in wanted:
         grammar: Grammar = training_grammar(31)
         build_festival("festival", [grammar.sentence() for _ in range(arguments.festival_clips)])

@@ -20,12 +20,27 @@ from training.network import CTC_BLANK, Network, Shape
 from training.paths import WORK
 from training.vocabulary import build_tokenizer
 
-SOURCES = (("espeak", 0.46), ("festival", 0.2), ("prompts", 0.17), ("ivr", 0.13), ("read", 0.04))
+SOURCES = (
+    ("plain", 0.34),
+    ("espeak", 0.08),
+    ("festival", 0.27),
+    ("prompts", 0.18),
+    ("ivr", 0.1),
+    ("read", 0.03),
+)
+ALIGNED = (
+    ("plain", 0.27),
+    ("espeak", 0.08),
+    ("festival", 0.24),
+    ("prompts_aligned", 0.26),
+    ("ivr", 0.12),
+    ("read_aligned", 0.03),
+)
 STAGES = {
     "short": Recipe((4.0, 5.0, 6.0), 60, SOURCES, empty=0.04, strength=0.5),
-    "middle": Recipe((5.0, 7.0, 9.0), 64, SOURCES, empty=0.04, strength=0.7),
-    "full": Recipe((8.0, 15.0, 30.0, 30.0), 120, SOURCES, empty=0.1, strength=1.0),
-    "last": Recipe((30.0,), 150, SOURCES, empty=0.12, strength=0.9),
+    "middle": Recipe((5.0, 7.0, 9.0), 64, SOURCES, empty=0.04, strength=0.35),
+    "full": Recipe((7.0, 12.0, 30.0), 72, ALIGNED, empty=0.07, strength=0.45),
+    "last": Recipe((30.0,), 90, ALIGNED, empty=0.1, strength=0.6),
 }
 
 
@@ -173,7 +188,9 @@ def run_stage(arguments: argparse.Namespace) -> None:
             if passed >= 1:
                 break
             warm = min(1.0, (step + 1) / arguments.warmup)
-            rate = arguments.rate * warm * max(0.02, 0.5 * (1 + math.cos(math.pi * passed)))
+            rate = (
+                arguments.rate * warm * max(arguments.floor, 0.5 * (1 + math.cos(math.pi * passed)))
+            )
             for group in optimizer.param_groups:
                 group["lr"] = rate
             batch.mel = mask_spectrum(batch.mel)
@@ -226,6 +243,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--floor", type=float, default=0.02, help="least share of the rate")
     parser.add_argument("--warmup", type=int, default=200)
     parser.add_argument("--ctc", type=float, default=0.5)
     parser.add_argument("--looks", type=float, default=0.3)
