@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         wav, mp3 = folder / "long.wav", folder / "long.mp3"
         make_wav(wav, options.minutes * 60)
-        make_mp3(mp3, wav)
+        make_mp3(mp3, wav, options.minutes * 60)
         for source in (wav, mp3):
             ways = _ways(source, folder, loudnorm=options.loudnorm)
             costs: dict[str, list[Cost]] = {way: [] for way in ways}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RATE = 44_100
+_PHRASES = 6
 _PHRASE_S = 11
 _SEED = 5
 
@@ -23,14 +24,17 @@ def make_wav(path: Path, seconds: float) -> None:
     subprocess.run(command, check=True)
 
 
-def make_mp3(path: Path, wav: Path) -> None:
-    """128 kbit/s, by the ffmpeg command."""
-    command = ["ffmpeg", "-v", "error", "-y", "-i", str(wav), "-b:a", "128k", str(path)]
-    subprocess.run(command, check=True)
+def make_mp3(path: Path, wav: Path, seconds: float) -> None:
+    """128 kbit/s of the same sound, by the ffmpeg command: one round of phrases, repeated."""
+    once = path.with_name("once.mp3")
+    encode = ["-t", str(_PHRASES * _PHRASE_S), "-i", str(wav), "-b:a", "128k", str(once)]
+    repeat = ["-stream_loop", "-1", "-i", str(once), "-t", str(seconds), "-c", "copy", str(path)]
+    for arguments in (encode, repeat):
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True)
 
 
 def _write_wav(path: Path, seconds: float) -> None:
-    phrases = [_phrase(number) for number in range(6)]
+    phrases = [_phrase(number) for number in range(_PHRASES)]
     remaining = round(seconds * RATE)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)

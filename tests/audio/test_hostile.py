@@ -15,7 +15,12 @@ import pytest
 
 from stenograf.audio.decode import decode
 from stenograf.audio.spool import Spool
-from stenograf.contract.errors import BadRequest, DecodeLimitExceeded, UnsupportedFormat
+from stenograf.contract.errors import (
+    BadRequest,
+    DecodeLimitExceeded,
+    UndecodableAudio,
+    UnsupportedFormat,
+)
 
 from .conftest import LIMITS
 from .sounds import babble, encode, float_wav, wav
@@ -185,6 +190,24 @@ def test_a_header_that_lies(kind: str, tmp_path: Path) -> None:
             assert spool.n_samples == 16_000, outcome
     elif kind in ("no_data", "rate_1", "rate_2_ghz", "header_only", "riff_alone"):
         assert outcome in ("undecodable_audio", "unsupported_format")
+
+
+def test_a_recording_that_was_interrupted_says_so(tmp_path: Path) -> None:
+    body = encode(babble(1), 16_000, "mp4", "aac")
+    source = tmp_path / "interrupted.m4a"
+    source.write_bytes(body[: body.index(b"moov")])
+    with pytest.raises(UndecodableAudio, match="index"):
+        decode(source, tmp_path / "spool", LIMITS)
+
+
+def test_a_chain_with_a_broken_link_gives_the_others(tmp_path: Path) -> None:
+    link = encode(babble(1, 48_000), 48_000, "ogg", "libopus")
+    broken = link[:200].replace(b"OpusHead", b"NotOpus!") + link[200:]
+    source = tmp_path / "chain.ogg"
+    source.write_bytes(link + broken + link)
+    decode(source, tmp_path / "spool", LIMITS)
+    with Spool(tmp_path / "spool") as spool:
+        assert spool.n_samples == 32_000
 
 
 def test_a_bomb_ends_at_the_longest_recording(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ decoders are ever opened, no protocol is allowed, and every attempt to open anyt
 file's name is never looked at: equal bytes give equal results.
 """
 
+import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,13 +88,12 @@ def open_recordings(source: io.RawIOBase) -> Iterator[Recording]:
 
     Raises NotReadable where the first cannot be read; a later one is then left out.
     """
-    for index, link in enumerate(found := links(source)):
-        source.seek(0)
-        try:
-            yield open_recording(LinkReader(source, link) if len(found) > 1 else source)
-        except NotReadable:
-            if not index:
-                raise
+    first, *others = links(source)
+    source.seek(0)
+    yield open_recording(LinkReader(source, first) if others else source)
+    for link in others:
+        with contextlib.suppress(NotReadable):
+            yield open_recording(LinkReader(source, link))
 
 
 def open_recording(source: io.RawIOBase) -> Recording:

@@ -178,9 +178,8 @@ def _rehearse() -> None:
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # Linux only; elsewhere a closed pipe ends it
+    with contextlib.suppress(OSError, AttributeError):
+        # Linux only; elsewhere it ends when it writes to a pipe that nobody reads.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)

@@ -103,7 +103,9 @@ class Meter:
             # The interpolator rings on after the last sample: look at a group of silence too.
             true_peak=self._true_peak(state, np.zeros(_GROUP, np.float32)),
             rms=math.sqrt(state.square_sum / max(1, self._n_samples)),
-            lufs=integrated_loudness(np.array([*self._energies, *energies]), self._n_samples),
+            lufs=integrated_loudness(
+                np.array(self._energies + array("d", energies)), self._n_samples
+            ),
         )
 
     def _advance(

@@ -22,9 +22,8 @@ _BLOCK_VALUES = 4_000_000  # many channels: fewer seconds in a block
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000  # Hz; outside, the header lies
 _LARGEST_VALUE = 1e10  # far above any integer scale; its square still fits float32
 
-_FORMATS: dict[
-    str, tuple[np.dtype[Any], float]
-] = {  # FFmpeg's sample formats, planar or not: numpy's dtype and the value of full scale
+# FFmpeg's sample formats, planar or not: numpy's dtype and the value of full scale.
+_FORMATS: dict[str, tuple[np.dtype[Any], float]] = {
     "u8": (np.dtype("u1"), 2.0**7),
     "s16": (np.dtype("i2"), 2.0**15),
     "s32": (np.dtype("i4"), 2.0**31),
