@@ -6,9 +6,10 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from stenograf.contract.errors import NotFound, OutOfResources
@@ -52,6 +53,50 @@ class Record:
         given = self.metadata.get("filetype") or self.metadata.get("type") or ""
         bare = given.split(";")[0].strip()
         return bare.lower() if _MEDIA_TYPE.fullmatch(bare) else "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload as it stands on the disk."""
+
+    id: str
+    length: int | None
+    """Bytes of the whole; None while the client does not know."""
+    offset: int
+    """Bytes that are here for good."""
+    filename: str
+    """As the client named it, without folders; for display only, may be empty."""
+    media_type: str
+    """As the client claims, application/octet-stream otherwise; never to be trusted."""
+    metadata: Mapping[str, str]
+    created_at: datetime
+    expires_at: datetime | None
+    """When it will be removed; None once a job has claimed it."""
+    sha256: str | None
+    """Hexadecimal, of the whole content; None until the last byte is here."""
+    claimed: bool
+
+    @property
+    def sealed(self) -> bool:
+        """Complete: the content will never change again."""
+        return self.sha256 is not None
+
+    @classmethod
+    def of(cls, upload_id: str, record: Record, offset: int, expires_at: float) -> "Upload":
+        """The upload that `record` tells of; `expires_at` in seconds of the epoch."""
+        expires = None if record.claimed else datetime.fromtimestamp(expires_at, UTC)
+        return cls(
+            id=upload_id,
+            length=record.length,
+            offset=offset,
+            filename=record.filename,
+            media_type=record.media_type,
+            metadata=record.metadata,
+            created_at=datetime.fromtimestamp(record.created_at, UTC),
+            expires_at=expires,
+            sha256=record.sha256,
+            claimed=record.claimed,
+        )
 
 
 def folder_of(root: Path, upload_id: str) -> Path:

@@ -5,7 +5,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,11 +70,20 @@ class Writer:
         folder: Path,
         slot: Slot,
         limits: Limits,
+        *,
         offset: int,
-        length: int | None,
         checksum: Checksum | None,
+        length: int | None,
+        n_bytes: int,
     ) -> None:
-        self._folder, self._slot, self._limits, self._length = folder, slot, limits, length
+        """Begin a chunk of at least `n_bytes` at `offset`. Call with the slot's lock.
+
+        `length` fixes the length of an upload that has none yet. Raises Locked, OffsetMismatch,
+        BadRequest, TooLarge, NotFound.
+        """
+        if slot.writer is not None:
+            raise _locked()
+        self._folder, self._slot, self._limits = folder, slot, limits
         self._checksum = checksum
         self._chunk_hasher = hashlib.new(checksum.algorithm) if checksum else None
         self._base = self._position = self._synced = offset
@@ -81,57 +91,32 @@ class Writer:
         self._last_byte_at = time.monotonic()
         self.interrupted = self._closed = False
         self.on_interrupt: Callable[[], object] = lambda: None
-        self._descriptor = os.open(folder / CONTENT, os.O_RDWR)
+        self._files = ExitStack()
+        with self._files:
+            self._descriptor = self._files.enter_context(sole(folder))
+            self._length = self._begin(length, n_bytes)
+            slot.writer = self
+            self._files = self._files.pop_all()
 
-    @classmethod
-    def open(
-        cls,
-        folder: Path,
-        slot: Slot,
-        limits: Limits,
-        *,
-        offset: int,
-        checksum: Checksum | None,
-        length: int | None,
-        n_bytes: int,
-    ) -> "Writer":
-        """Begin a chunk of at least `n_bytes` at `offset`.
-
-        `length` fixes the length of an upload that has none yet. Raises
-        Locked, OffsetMismatch, BadRequest, TooLarge, NotFound. Call with the slot's lock.
-        """
-        if slot.writer is not None:
-            raise _locked()
-        record = records.load(folder)
-        good = records.good_bytes(folder, record)
-        if offset != good:
+    def _begin(self, length: int | None, n_bytes: int) -> int | None:
+        """Check the chunk against what is there and bring the disk in order for it."""
+        before = records.load(self._folder)
+        good = records.good_bytes(self._folder, before)
+        if self._base != good:
             raise OffsetMismatch(
-                f"The chunk starts at byte {offset}, the upload ends at byte {good}.",
+                f"The chunk starts at byte {self._base}, the upload ends at byte {good}.",
                 hint="Ask for the offset with HEAD and go on from there.",
                 param="Upload-Offset",
             )
-        if length is not None:
-            record = _fix_length(record, length, good, limits)
-        writer = cls(folder, slot, limits, good, record.length, checksum)
-        try:
-            writer._check_length(n_bytes)
-            writer._begin(replace(record, unverified_from=good if checksum else None))
-        except BaseException:
-            os.close(writer._descriptor)
-            raise
-        slot.writer = writer
-        return writer
-
-    def _begin(self, record: Record) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _locked() from None
-        if os.fstat(self._descriptor).st_size > self._base:
-            os.ftruncate(self._descriptor, self._base)
+        record = before if length is None else _fix_length(before, length, good, self._limits)
+        self._check_length(n_bytes, record.length)
+        if os.fstat(self._descriptor).st_size > good:
+            os.ftruncate(self._descriptor, good)
             os.fsync(self._descriptor)
-        if record != records.load(self._folder):
+        record = replace(record, unverified_from=good if self._checksum else None)
+        if record != before:
             records.save(self._folder, record)
+        return record.length
 
     def idle_s(self) -> float:
         """Seconds since the last byte came."""
@@ -156,12 +141,12 @@ class Writer:
             self._last_byte_at = time.monotonic()  # a slow disk is not a silent client
 
     def _check_room(self, n_bytes: int) -> None:
-        self._check_length(n_bytes)
+        self._check_length(n_bytes, self._length)
         if n_bytes > self._limits.room(self._folder):
             raise records.disk_full()
 
-    def _check_length(self, n_bytes: int) -> None:
-        most = self._limits.max_bytes if self._length is None else self._length
+    def _check_length(self, n_bytes: int, length: int | None) -> None:
+        most = self._limits.max_bytes if length is None else length
         if self._position + n_bytes > most:
             raise TooLarge(f"More bytes arrive than the {most} that fit into this upload.")
 
@@ -210,34 +195,46 @@ class Writer:
                     os.ftruncate(self._descriptor, self._base)
                 elif self._hasher is not None:
                     self._slot.hasher, self._slot.hashed_bytes = self._hasher, self._position
-                self._sync()
                 if (self._folder / CONTENT).exists():
-                    settle(self._folder, self._slot, verified=self._checksum is None)
+                    verified = self._checksum is None
+                    settle(self._folder, self._slot, self._descriptor, verified=verified)
             finally:
                 self._slot.writer = None
-                os.close(self._descriptor)
+                self._files.close()
 
     def _sync(self) -> None:
         os.fsync(self._descriptor)
         self._synced = self._position
 
 
-def settle(folder: Path, slot: Slot, *, verified: bool = False) -> Record:
-    """Bring the record in line with content that nobody writes to; seal what is complete.
+@contextmanager
+def sole(folder: Path) -> Iterator[int]:
+    """The content's descriptor, while no other process writes to it. Raises Locked."""
+    descriptor = os.open(folder / CONTENT, os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _locked() from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def settle(folder: Path, slot: Slot, descriptor: int, *, verified: bool = False) -> Record:
+    """Make the content durable, bring the record in line with it, seal what is complete.
 
     Bytes after the record's `unverified_from` are dropped unless they are now `verified`.
-    Raises NotFound. Call with the slot's lock.
+    Raises NotFound. Call with the slot's lock and the descriptor of `sole`.
     """
     before = records.load(folder)
-    content = folder / CONTENT
     base = None if verified else before.unverified_from
-    if base is not None and content.stat().st_size > base:
-        os.truncate(content, base)
-        with content.open("rb") as file:
-            os.fsync(file.fileno())
+    if base is not None and os.fstat(descriptor).st_size > base:
+        os.ftruncate(descriptor, base)
+    os.fsync(descriptor)
     record = replace(before, unverified_from=None)
-    if record.sha256 is None and content.stat().st_size == record.length:
-        record = replace(record, sha256=_sha256(content, slot, record.length))
+    if record.sha256 is None and os.fstat(descriptor).st_size == record.length:
+        record = replace(record, sha256=_sha256(folder / CONTENT, slot, record.length))
     if record != before:
         records.save(folder, record)
     return record

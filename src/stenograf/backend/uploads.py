@@ -5,7 +5,6 @@ hash that is answered is on the disk; a process killed at any moment goes on whe
 """
 
 import asyncio
-import fcntl
 import os
 import secrets
 import shutil
@@ -13,15 +12,14 @@ import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from stenograf.backend import upload_record as records
-from stenograf.backend.upload_record import CONTENT, Record
-from stenograf.backend.upload_writer import Checksum, Limits, Slot, Writer, settle, taken_over
+from stenograf.backend.upload_record import CONTENT, Record, Upload
+from stenograf.backend.upload_writer import Checksum, Limits, Slot, Writer, settle, sole, taken_over
 from stenograf.contract.errors import Conflict, Gone, Locked, NotFinished, NotFound, TooLarge
 
 __all__ = ["Checksum", "Upload", "UploadStore"]
@@ -31,33 +29,6 @@ _THREADS = 8  # a stalled disk must not take the service's other threads along
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """One upload as it stands on the disk."""
-
-    id: str
-    length: int | None
-    """Bytes of the whole; None while the client does not know."""
-    offset: int
-    """Bytes that are here for good."""
-    filename: str
-    """As the client named it, without folders; for display only, may be empty."""
-    media_type: str
-    """As the client claims, application/octet-stream otherwise; never to be trusted."""
-    metadata: Mapping[str, str]
-    created_at: datetime
-    expires_at: datetime | None
-    """When it will be removed; None once a job has claimed it."""
-    sha256: str | None
-    """Hexadecimal, of the whole content; None until the last byte is here."""
-    claimed: bool
-
-    @property
-    def sealed(self) -> bool:
-        """Complete: the content will never change again."""
-        return self.sha256 is not None
 
 
 class UploadStore:
@@ -108,22 +79,24 @@ class UploadStore:
         self._check_length(length or 0)
         upload_id = secrets.token_hex(16)
         folder = self._root / upload_id
-        folder.mkdir()
-        (folder / CONTENT).touch()
-        self._touch(folder)
-        records.save(folder, Record(length, dict(metadata or {}), self._clock()))
-        records.sync_folder(self._root)
+        with records.disk_full_is_typed():
+            folder.mkdir()
+            (folder / CONTENT).touch()
+            self._touch(folder)
+            records.save(folder, Record(length, dict(metadata or {}), self._clock()))
+            records.sync_folder(self._root)
         return self.info(upload_id)
 
     def info(self, upload_id: str) -> Upload:
-        """The upload as it stands; bytes that a writer has brought so far are made durable."""
+        """The upload as it stands; bytes that came so far are made durable."""
         folder, slot = self._find(upload_id)
         with slot.lock:
             record = self._load(folder, slot)
             if slot.writer is not None:
                 return self._view(folder, record, slot.writer.checkpoint())
-            if record.sha256 is None and not _busy_elsewhere(folder):
-                record = settle(folder, slot)
+            if record.sha256 is None:
+                with suppress(Locked), sole(folder) as content:  # else another process does it
+                    record = settle(folder, slot, content)
             return self._view(folder, record, records.good_bytes(folder, record))
 
     def append(
@@ -204,7 +177,7 @@ class UploadStore:
         with slot.lock:
             if records.load(folder).claimed:
                 raise Conflict("A job uses this upload.", hint="Delete the job instead.")
-        self.discard(upload_id)
+            self.discard(upload_id)
 
     def discard(self, upload_id: str) -> None:
         """Remove an upload as its owner, claimed or not; nothing happens if it is gone."""
@@ -262,7 +235,7 @@ class UploadStore:
         folder, slot = self._find(upload_id)
         with slot.lock:
             self._load(folder, slot)
-            return Writer.open(folder, slot, self._limits, offset=offset, **chunk._asdict())
+            return Writer(folder, slot, self._limits, offset=offset, **chunk._asdict())
 
     async def _take(self, upload_id: str, offset: int, chunk: "_Chunk") -> Writer:
         give_up_at = time.monotonic() + self._patience_s
@@ -334,20 +307,7 @@ class UploadStore:
         return (folder / CONTENT).stat().st_mtime + self._ttl_s
 
     def _view(self, folder: Path, record: Record, offset: int) -> Upload:
-        return Upload(
-            id=folder.name,
-            length=record.length,
-            offset=offset,
-            filename=record.filename,
-            media_type=record.media_type,
-            metadata=record.metadata,
-            created_at=datetime.fromtimestamp(record.created_at, UTC),
-            expires_at=None
-            if record.claimed
-            else datetime.fromtimestamp(self._expires_at(folder), UTC),
-            sha256=record.sha256,
-            claimed=record.claimed,
-        )
+        return Upload.of(folder.name, record, offset, self._expires_at(folder))
 
     async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -365,12 +325,3 @@ def _record_of(folder: Path) -> Record | None:
         return records.load(folder)
     except NotFound:
         return None
-
-
-def _busy_elsewhere(folder: Path) -> bool:
-    with (folder / CONTENT).open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
