@@ -148,4 +148,4 @@ lint_containers: setup ## hadolint, shellcheck and the compose schema
 	npx --yes dclint@3.1.0 -c deploy/dclint.yaml docker-compose.yaml deploy/compose.*.yaml
 
 test_containers: setup ## build, run, stop, kill and restart the containers for real
-	$(PY) -m pytest -q -m containers --timeout 900 tests/containers
+	$(PY) -m pytest -q -m containers --timeout 1800 tests/containers

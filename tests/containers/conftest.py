@@ -69,7 +69,7 @@ class House:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=800,
+            timeout=1800,
         )
         if done.returncode:
             pytest.fail(f"make {' '.join(targets)}:\n{done.stdout[-4000:]}")
