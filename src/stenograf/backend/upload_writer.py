@@ -191,12 +191,10 @@ class Writer:
                 return
             self._closed = True
             try:
-                if self._checksum is not None:
-                    os.ftruncate(self._descriptor, self._base)
-                elif self._hasher is not None:
+                verified = self._checksum is None
+                if verified and self._hasher is not None:
                     self._slot.hasher, self._slot.hashed_bytes = self._hasher, self._position
                 if (self._folder / CONTENT).exists():
-                    verified = self._checksum is None
                     settle(self._folder, self._slot, self._descriptor, verified=verified)
             finally:
                 self._slot.writer = None
