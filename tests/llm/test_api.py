@@ -103,6 +103,17 @@ def test_verbose_json(client: TestClient, tone: Tone) -> None:
     assert answer["usage"] == {"type": "duration", "seconds": 4.0}
 
 
+def test_the_language_is_detected_unless_given(client: TestClient, tone: Tone) -> None:
+    body = wav_bytes(tone(1))
+    for fields, language, probability in (
+        ({}, "russian", 1.0),
+        ({"language": "auto"}, "russian", 1.0),
+        ({"language": "en"}, "english", None),
+    ):
+        answer = post(client, body, response_format="verbose_json", **fields).json()
+        assert (answer["language"], answer["language_probability"]) == (language, probability)
+
+
 def test_words_only_when_asked(client: TestClient, tone: Tone) -> None:
     assert "words" not in post(client, wav_bytes(tone(1)), response_format="verbose_json").json()
 

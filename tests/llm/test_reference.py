@@ -126,12 +126,11 @@ def test_tokens_and_figures(pair: Pair, seed: int, beam_size: int) -> None:
     assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, rel=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_word_borders(pair: Pair, seed: int) -> None:
+def test_word_borders(pair: Pair) -> None:
     from whisper.timing import find_alignment
     from whisper.tokenizer import get_tokenizer
 
-    waveform, text = noise(seed), [5000, 12_000, 20_000, 30_000, 45_000, 7000]
+    waveform, text = noise(1), [5000, 12_000, 20_000, 30_000, 45_000, 7000]
     tokenizer = get_tokenizer(True, language="ru", task="transcribe")
     mel = whisper.log_mel_spectrogram(waveform)
     theirs = find_alignment(pair.theirs, tokenizer, text, mel, MAX_WINDOW_SAMPLES // 160)

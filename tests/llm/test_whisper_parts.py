@@ -74,6 +74,12 @@ class TestVocabulary:
         assert (read.suppress, read.suppress_first) == ((1, 2), (3,))
         assert build_vocabulary(Letters(), SIZE, {"suppress_tokens": []}, {}).suppress == ()
 
+    def test_languages_are_those_it_was_trained_for(self) -> None:
+        said = {"lang_to_id": {"<|ru|>": END + 2}, "max_initial_timestamp_index": 1500}
+        read = build_vocabulary(Letters(), SIZE, said, {})
+        assert list(read.languages) == ["ru"]
+        assert allowed(read, []) == set(range(STAMP, SIZE))
+
     def test_a_tokenizer_of_another_kind_is_refused(self) -> None:
         class Other(Letters):
             def get_vocab(self) -> Mapping[str, int]:

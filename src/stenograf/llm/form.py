@@ -56,7 +56,7 @@ def parse(form: FormData, capabilities: Capabilities) -> TranscriptionForm:
         )
     with_words = "word" in _granularities(form, known)
     decode = _fields(form, _DECODE_FIELDS)
-    decode["language"] = _language(str(form.get("language") or ""), capabilities)
+    decode["language"] = _language(str(form.get("language") or ""))
     decode["word_timestamps"] = with_words
     options = EngineOptions(
         decode=_build(DecodeOptions, decode),
@@ -96,10 +96,9 @@ def _granularities(form: FormData, response_format: Format) -> set[str]:
     return given
 
 
-def _language(given: str, capabilities: Capabilities) -> str:
-    if not given:
-        return capabilities.default_language
-    if given.lower() == "auto":
+def _language(given: str) -> str:
+    """A code for a code or English name; nothing given means, as with OpenAI, to detect it."""
+    if not given or given.lower() == "auto":
         return "auto"
     return code_of(given) or given
 

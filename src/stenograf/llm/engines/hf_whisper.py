@@ -148,7 +148,7 @@ class HfWhisper:
         if found and options.decode.word_timestamps:
             prefix = self._vocabulary.prefix(language, options.decode.task, timestamps=False)
             timed = time_words(
-                sound, index, n_samples, found, self._vocabulary, self._heads, prefix, language
+                sound, index, window, found, self._vocabulary, self._heads, prefix, language
             )
         segments = []
         for phrase, words in zip(found, timed, strict=True):

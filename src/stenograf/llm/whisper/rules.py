@@ -11,8 +11,6 @@ import torch
 from stenograf.llm.whisper.vocabulary import Vocabulary
 
 STEP_S = 0.02  # between neighbouring timestamp tokens
-_LATEST_FIRST_STEP = 50  # speech of a window begins within its first second
-
 _NEVER = float("-inf")
 
 
@@ -60,7 +58,7 @@ class LogitRules:
         logits[begin + last_step + 1 :] = _NEVER
         if not tokens:
             logits[:begin] = _NEVER
-            logits[begin + min(_LATEST_FIRST_STEP, last_step) + 1 :] = _NEVER
+            logits[begin + min(self._vocabulary.latest_first_step, last_step) + 1 :] = _NEVER
             return
         stamps = [token for token in tokens if token >= begin]
         after_stamp = tokens[-1] >= begin

@@ -13,6 +13,7 @@ from stenograf.contract.errors import StenografError
 from stenograf.llm.whisper.alignment_heads import ENGLISH_VOCABULARY
 
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
+LATEST_FIRST_STEP = 50  # 1 s: speech of a window begins within it, as OpenAI's decoder has it
 _TIMESTAMPS = 1501  # 0.00 s to 30.00 s in steps of 0.02 s
 # Marks of captions rather than speech: a recognizer that writes them describes the sound.
 _CAPTION_MARKS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』♩♪♫♬♭♮♯'
@@ -58,6 +59,7 @@ class Vocabulary:
     languages: Mapping[str, int]
     suppress: tuple[int, ...] = ()
     suppress_first: tuple[int, ...] = ()
+    latest_first_step: int = LATEST_FIRST_STEP
 
     @property
     def multilingual(self) -> bool:
@@ -112,7 +114,7 @@ def build_vocabulary(
         for task in ("transcribe", "translate")
         if (token := named(f"<|{task}|>")) is not None
     }
-    languages = _languages(vocab, start, size)
+    languages = _languages(vocab, start, size, generation)
     previous = named("<|startofprev|>")
     no_speech = named("<|nospeech|>", "<|nocaptions|>")
     suppress = _listed("suppress_tokens", generation, config, size)
@@ -132,17 +134,25 @@ def build_vocabulary(
         suppress_first=(
             (*tokenizer.encode(" ")[:1], end) if suppress_first is None else suppress_first
         ),
+        latest_first_step=int(generation.get("max_initial_timestamp_index") or LATEST_FIRST_STEP),
     )
 
 
-def _languages(vocab: Mapping[str, int], start: int, size: int) -> dict[str, int]:
-    """Codes and ids; empty for an English-only model, though its tokenizer lists them too."""
+def _languages(
+    vocab: Mapping[str, int], start: int, size: int, generation: Mapping[str, Any]
+) -> dict[str, int]:
+    """Codes and ids; empty for an English-only model, though its tokenizer lists them too.
+
+    A checkpoint that names its languages knows no others, whatever tokens it has.
+    """
     if size == ENGLISH_VOCABULARY:
         return {}
     found = {
         match.group(1): token
         for name, token in vocab.items()
-        if (match := _LANGUAGE.fullmatch(name)) and start < token < size
+        if (match := _LANGUAGE.fullmatch(name))
+        and start < token < size
+        and name in (generation.get("lang_to_id") or vocab)
     }
     return dict(sorted(found.items(), key=lambda item: item[1]))
 

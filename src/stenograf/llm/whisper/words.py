@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stenograf.contract.pcm import Waveform
 from stenograf.contract.transcript import Word
 from stenograf.llm.whisper.alignment_heads import Heads
 from stenograf.llm.whisper.decoder import Sound
 from stenograf.llm.whisper.phrases import STEP_SAMPLES, Phrase
+from stenograf.llm.whisper.quiet import sounding, trim
 from stenograf.llm.whisper.vocabulary import Vocabulary
 
 _SMOOTHING_FRAMES = 7
@@ -32,27 +34,29 @@ _LONG_WORD_FRAMES = 40  # 0.8 s: no word under that is called too long
 def time_words(
     sound: Sound,
     window: int,
-    n_samples: int,
+    waveform: Waveform,
     spoken: Sequence[Phrase],
     vocabulary: Vocabulary,
     heads: Heads,
     prefix: Sequence[int],
     language: str,
 ) -> list[tuple[Word, ...]]:
-    """Words of each phrase of one window, in samples from the window's first.
+    """Words of each phrase of one window, float32 (n_samples,), in samples from its first.
 
     `prefix` are the tokens before the text, ending with the no-timestamps token.
     """
     text = [token for phrase in spoken for token in phrase.tokens]
-    frames = max(1, -(-n_samples // STEP_SAMPLES))
+    frames = max(1, -(-waveform.shape[0] // STEP_SAMPLES))
     tokens = [*prefix, *text, vocabulary.end]
     attention = sound.attention(window, tokens, heads, frames)
     borders = token_borders(attention, len(prefix))
+    loud = sounding(waveform)
     timed: list[tuple[Word, ...]] = []
     first = 0
     for phrase in spoken:
         words = split_words(phrase.tokens, vocabulary, language)
-        timed.append(_phrase_words(phrase, words, borders[first:]))
+        placed = _phrase_words(phrase, words, borders[first:])
+        timed.append(placed if loud is None else tuple(trim(word, loud) for word in placed))
         first += len(phrase.tokens)
     return timed
 
