@@ -1,10 +1,13 @@
 """The direction of imports, and what a service must never load."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from stenograf.settings import env_example
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,11 +29,13 @@ def test_no_weights_library_is_loaded_by(module: str) -> None:
     assert run.stdout.split() == []
 
 
-def test_environment_is_read_in_settings_only() -> None:
-    offenders = [
-        str(path.relative_to(ROOT))
+def test_settings_are_read_from_the_environment_in_one_module() -> None:
+    names = set(re.findall(r"^(?:# )?([A-Z_]+)=", env_example(), re.MULTILINE))
+    read = re.compile(r"""(?:environ(?:\.get\(|\[)|getenv\()\s*["'](\w+)""")
+    offenders = {
+        (str(path.relative_to(ROOT)), name)
         for path in (ROOT / "src").rglob("*.py")
         if path.name != "settings.py"
-        and any(word in path.read_text() for word in ("os.environ[", "os.getenv(", "environ.get("))
-    ]
-    assert offenders == []
+        for name in names & set(read.findall(path.read_text()))
+    }
+    assert offenders == set()
