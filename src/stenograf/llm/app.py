@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,6 +14,8 @@ from stenograf.llm.engines.factory import EngineSettings, engine_factory
 from stenograf.llm.http import BodyLimit, RequestId, install_errors
 from stenograf.llm.models import EngineFactory, ModelHost
 from stenograf.settings import LlmSettings
+
+_FINISH_S = 3  # for requests under way when the service is told to stop
 
 
 def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) -> FastAPI:
@@ -55,9 +58,16 @@ def _engine_settings(settings: LlmSettings) -> EngineSettings:
         device=settings.device,
         threads=settings.llm_threads,
         data_dir=settings.data_dir,
-        hf_home=settings.hf_home or settings.data_dir / "hugging_face_cache",
+        hf_home=_hub_cache(settings),
         fake_delay_s=settings.fake_delay_s,
     )
+
+
+def _hub_cache(settings: LlmSettings) -> Path:
+    # an empty HF_HOME= in .env reads as the current folder, which nobody means
+    if settings.hf_home is None or settings.hf_home == Path():
+        return settings.data_dir / "hugging_face_cache"
+    return settings.hf_home
 
 
 def main() -> None:
@@ -71,5 +81,5 @@ def main() -> None:
         host=settings.llm_host,
         port=settings.llm_port,
         log_level=settings.log_level,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=_FINISH_S,
     )

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_GUESS_S = 2.0  # per window, until one was measured
 _SMOOTHING = 0.3
+_CLOSE_S = 4.0  # an encoder pass cannot be interrupted; the process ends without it
 
 
 class Pending(Future[WindowResult]):
@@ -93,7 +94,7 @@ class Batcher:
         for pending in refused:
             if pending.set_running_or_notify_cancel():
                 pending.set_exception(Unavailable("The model service is shutting down."))
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=_CLOSE_S)
 
     def _run(self) -> None:
         while batch := self._next_batch():

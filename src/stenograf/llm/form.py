@@ -21,6 +21,7 @@ ALIASES = frozenset(
         "whisper-1",
         "gpt-4o-transcribe",
         "gpt-4o-mini-transcribe",
+        "gpt-4o-transcribe-diarize",
         "gpt-transcribe",
     }
 )
