@@ -77,6 +77,12 @@ def test_both_languages_fill_the_same_places(key: str) -> None:
     assert catalogue("ru")[key].strip()
 
 
+def test_every_script_is_part_of_a_component() -> None:
+    code = (FRONTEND / "components.py").read_text("utf-8")
+    scripts = {path.name for path in (FRONTEND / "assets").glob("*.js")}
+    assert {name for name in scripts if f'"{name}"' not in code} == set()
+
+
 def test_russian_is_written_in_russian() -> None:
     latin_only = {
         key for key, text in catalogue("ru").items() if not re.search(r"[а-яё]", text, re.I)

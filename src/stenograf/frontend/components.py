@@ -19,6 +19,7 @@ _SCRIPTS = {
         "shelf.js",
         "upload_queue.js",
         "recorder.js",
+        "upload_row.js",
         "uploader.js",
     ),
     "job_view": (
