@@ -142,8 +142,13 @@ def test_the_process_inherits_no_secrets_and_no_connections(
         seen["open"] = [str(fd.readlink()) for fd in (folder / "fd").iterdir()]
         seen["may_open"] = child.rlimit(psutil.RLIMIT_NOFILE)
 
-    error = _fails(endless, DecodeLimitExceeded, on_progress=look, max_duration_s=3600)
-    assert error.status == 422
+    _fails(
+        endless,
+        Cancelled,
+        on_progress=look,
+        should_stop=lambda: bool(seen),
+        max_duration_s=1e6,
+    )
     assert b"very-secret" not in seen["environment"]
     assert len(seen["open"]) == 5  # three standard streams, the source, the spool
     assert not [name for name in seen["open"] if name.startswith("socket")]
