@@ -214,7 +214,7 @@ def sample() -> Path:
 
 @pytest.fixture
 def long_recording(sample: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The sample again and again for four minutes; other bytes for every test.
+    """The sample again and again for two and a half minutes; other bytes for every test.
 
     The same bytes would be answered from what was recognized before.
     """
@@ -222,7 +222,7 @@ def long_recording(sample: Path, tmp_path: Path, request: pytest.FixtureRequest)
     quieter = 0.5 + zlib.crc32(request.node.name.encode()) / 2**33
     path = tmp_path / "long.flac"
     with soundfile.SoundFile(path, "w", rate, 1) as file:
-        for _ in range(int(240 * rate / len(waveform)) + 1):
+        for _ in range(int(150 * rate / len(waveform)) + 1):
             file.write(waveform * quieter)
     return path
 
