@@ -162,13 +162,13 @@ def _copy_tree(target: Path) -> None:
 
 def _remove_everything() -> None:
     label = f"label=com.docker.compose.project={PREFIX}"
-    for kind, list_all in (
-        ("container", ["ps", "--all", "--quiet"]),
-        ("volume", ["volume", "ls", "--quiet"]),
-        ("network", ["network", "ls", "--quiet"]),
-    ):
-        for found in docker(*list_all, f"--filter={label}").split():
-            docker(kind, "rm", "--force", found)
+    for service in reversed(SERVICES):  # podman removes none that another one depends on
+        of_service = f"--filter=label=com.docker.compose.service={service}"
+        for found in docker("ps", "--all", "--quiet", f"--filter={label}", of_service).split():
+            docker("rm", "--force", found, check=False)
+    for kind in ("volume", "network"):
+        for found in docker(kind, "ls", "--quiet", f"--filter={label}").split():
+            docker(kind, "rm", found, check=False)
     for name in (*SERVICES, "torch", "base"):
         docker("rmi", f"{PREFIX}-{name}", check=False)
 
