@@ -7,6 +7,7 @@ of fixed size whatever the blocks, so the spans do not depend on the blocks, bit
 """
 
 import importlib.util
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +46,6 @@ class VoiceDetector:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # it would keep the largest batch for ever
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             str(_network_file()), options, providers=["CPUExecutionProvider"]
@@ -61,23 +61,28 @@ class VoiceDetector:
         room.
         """
         counted = _Counted(blocks)
-        probabilities = np.concatenate(
-            [np.zeros(0, np.float32), *self.probabilities(counted, gain)]
-        )
-        return spans_from(probabilities, options, counted.n_samples)
+        probabilities = array("f")
+        for batch in self.probabilities(counted, gain):
+            probabilities.extend(batch.tolist())
+        return spans_from(np.array(probabilities), options, counted.n_samples)
 
     def probabilities(
         self, blocks: Iterable[Waveform], gain: float = 1.0
     ) -> Iterator[NDArray[np.float32]]:
         """Probability of speech per frame of FRAME_SAMPLES, in batches of shape (n_frames,)."""
         h = c = np.zeros(_STATE_SHAPE, np.float32)
+        # One buffer for all batches: large ones that come and go between small ones that stay
+        # leave the heap full of holes.
+        buffer = np.zeros((_BATCH_FRAMES, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
         context = np.zeros(_CONTEXT_SAMPLES, np.float32)
         for batch in _batches(blocks):
-            frames = (batch * np.float32(gain)).reshape(-1, FRAME_SAMPLES)
-            contexts = np.concatenate((context[None], frames[:-1, -_CONTEXT_SAMPLES:]))
-            inputs = np.concatenate((contexts, frames), axis=1)
+            frames = batch.reshape(-1, FRAME_SAMPLES)
+            inputs = buffer[: len(frames)]
+            np.multiply(frames, np.float32(gain), out=inputs[:, _CONTEXT_SAMPLES:])
+            inputs[0, :_CONTEXT_SAMPLES] = context
+            inputs[1:, :_CONTEXT_SAMPLES] = inputs[:-1, -_CONTEXT_SAMPLES:]
+            context = inputs[-1, -_CONTEXT_SAMPLES:].copy()
             speech, h, c = self._session.run(None, {"input": inputs, "h": h, "c": c})
-            context = frames[-1, -_CONTEXT_SAMPLES:]
             yield speech.reshape(-1)
 
 
