@@ -247,8 +247,9 @@ def error_json(error: StenografError, request_id: str | None = None) -> dict[str
 
 
 def all_errors(root: type[StenografError] = StenografError) -> list[type[StenografError]]:
-    """The tree, depth first."""
-    return [root, *(c for child in root.__subclasses__() for c in all_errors(child))]
+    """The tree as drawn above, depth first; a service's own refinements are not in it."""
+    children = (child for child in root.__subclasses__() if child.__module__ == __name__)
+    return [root, *(c for child in children for c in all_errors(child))]
 
 
 def by_code(code: str) -> type[StenografError]:
