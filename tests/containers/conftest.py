@@ -37,7 +37,7 @@ def docker(*arguments: str, check: bool = True) -> str:
         [*engine(), *arguments], capture_output=True, text=True, check=False, timeout=600
     )
     if check and done.returncode:
-        pytest.fail(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
+        pytest.fail(f"{' '.join(arguments)}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
     return done.stdout.strip()
 
 

@@ -195,7 +195,7 @@ def test_model_service_starts_without_a_network(house: House) -> None:
         "exec runners/llm.sh"
     )
     container = docker(
-        "run", "--detach", "--network=none", "--tmpfs=/data:mode=1777",
+        "run", "--detach", "--network=none",
         "--env=HF_HOME=/data", "--env=LOCAL_LLM_MODEL=someone/demo",
         f"{PREFIX}-llm", "sh", "-c", fill,
     )  # fmt: skip
