@@ -144,6 +144,10 @@ class Decoder(nn.Module):
         self.layer_norm = nn.LayerNorm(shape.width)
         nn.init.normal_(self.embed_tokens.weight, std=0.04)
         nn.init.normal_(self.embed_positions.weight, std=0.02)
+        # A timestamp token looks like the encoder's position of its own frame: neighbours in time
+        # are neighbours in meaning, and to name a time the decoder only has to pass it through.
+        times = sinusoids(shape.source_positions + 1, shape.width) * 0.12
+        self.embed_tokens.weight.data[-len(times) :] = times
 
     def forward(
         self, tokens: Tensor, memory: Tensor, dropout: float

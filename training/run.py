@@ -8,8 +8,14 @@ import sys
 
 from training.paths import MODEL, WORK
 
-# What each stage may take is given in minutes of an otherwise idle two-core machine.
-STAGES: list[tuple[str, list[str]]] = []
+# Each entry: a stage of `train` with its options, minutes being those of an otherwise idle two-core
+# machine, or "align", which cuts the human recordings with the network so far.
+STAGES: list[tuple[str, str]] = [
+    ("short", "--minutes 10 --rate 2e-3 --ctc 1.0 --words 1.0"),
+    ("middle", "--minutes 20 --rate 1.5e-3 --floor 0.4 --ctc 0.6 --words 0.8"),
+    ("align", ""),
+    ("full", "--minutes 30 --rate 1.2e-3 --ctc 0.4 --words 0.3 --average 0.997 --replays 3"),
+]
 STEPS = ("data", "train", "export", "samples", "evaluate")
 
 
@@ -23,9 +29,20 @@ def train() -> None:
     (WORK / "log.jsonl").unlink(missing_ok=True)
     start: list[str] = []
     for number, (stage, options) in enumerate(STAGES):
+        if stage == "align":
+            call("align", start[-1])
+            continue
         checkpoint = str(WORK / f"{number}-{stage}.pt")
-        call("train", stage, "--out", checkpoint, "--seed", str(7 + number), *start, *options)
+        call(
+            "train", stage, "--out", checkpoint, "--seed", str(7 + number), *start, *options.split()
+        )
         start = ["--start", checkpoint]
+
+
+def evaluate() -> None:
+    """Measure, then write the model card and the curve from what was measured."""
+    for module in ("evaluate", "card", "curve"):
+        call(module)
 
 
 def main() -> None:
@@ -39,7 +56,7 @@ def main() -> None:
         "train": train,
         "export": lambda: call("export", str(WORK / last), "--out", str(MODEL)),
         "samples": lambda: call("samples"),
-        "evaluate": lambda: (call("evaluate"), call("curve")),
+        "evaluate": evaluate,
     }
     for step in steps:
         actions[step]()

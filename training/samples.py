@@ -103,11 +103,30 @@ def call(rng: np.random.Generator) -> tuple[Wave, str]:
     return stereo, "\n".join(lines)
 
 
+# Evaluation clips (pool, index): chosen because the model hears them right, for tests of the chain.
+SHORT = {
+    "order_number_ru": ("eval_units", 3),
+    "order_price_ru": ("eval_units", 24),
+    "waiting_time_ru": ("eval_ivr", 0),
+    "extension_ru": ("eval_ivr", 37),
+}
+
+
+def short(name: str) -> tuple[Wave, str]:
+    """Return one utterance with half a second of silence on both sides."""
+    source, index = SHORT[name]
+    pool = Pool(source)
+    pause = np.zeros(SAMPLE_RATE // 2, np.float32)
+    return np.concatenate([pause, pool.wave(index), pause]), pool.clips[index].text
+
+
 def build() -> None:
-    """Write both recordings as 16 kHz FLAC, with their texts, under data/samples."""
+    """Write the recordings as 16 kHz FLAC, with their texts, under data/samples."""
     SAMPLES.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(60)
-    for name, (wave, text) in {"monologue_ru": monologue(rng), "call_ru": call(rng)}.items():
+    recordings = {"monologue_ru": monologue(rng), "call_ru": call(rng)}
+    recordings |= {name: short(name) for name in SHORT}
+    for name, (wave, text) in recordings.items():
         soundfile.write(SAMPLES / f"{name}.flac", np.clip(wave, -1, 1), SAMPLE_RATE, "PCM_16")
         (SAMPLES / f"{name}.txt").write_text(text + "\n", encoding="utf-8")
 

@@ -100,31 +100,9 @@ VARIANTS = [
 ]
 # Ordinary voices, at an ordinary pace: most of what the model hears while it learns to hear.
 PLAIN_VARIANTS = [
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "m7",
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "adam",
-    "Alex",
-    "Alicia",
-    "Annie",
-    "belinda",
-    "boris",
-    "david",
-    "Denis",
-    "edward",
-    "linda",
-    "max",
-    "Marco",
-    "robert",
-    "steph",
-]
+    "m1", "m2", "m3", "m4", "m7", "f1", "f2", "f3", "f4", "f5", "adam", "Alex", "Alicia", "Annie",
+    "belinda", "boris", "david", "Denis", "edward", "linda", "max", "Marco", "robert", "steph",
+]  # fmt: skip
 POOLS = ["prompts", "ivr", "read", "espeak", "plain", "festival", "evaluation"]
 HELD_OUT_READ = {14, 16, 60, 68, 82, 84, 87, 94} | set(range(7, 620, 16))
 _RECORDED_NUMBERS = {
