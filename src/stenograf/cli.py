@@ -17,7 +17,7 @@ from typing import NoReturn, get_args
 
 from pydantic import ValidationError
 
-from stenograf import __version__
+from stenograf import __version__, models
 from stenograf.client import Client, JobFailed
 from stenograf.contract.errors import (
     DecodeLimitExceeded,
@@ -61,6 +61,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ended.code if isinstance(ended.code, int) else USAGE
     try:
         code: int = parsed.command(parsed)
+    except StenografError as error:
+        _say(f"{error.message} {error.hint or ''}".rstrip())
+        return SOME_FAILED
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
@@ -84,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--backend", metavar="URL", help="root of the backend")
     doctor.add_argument("--llm", metavar="URL", help="root of the model service")
     doctor.set_defaults(command=_doctor)
+    kept = commands.add_parser("models", help="fetch a model, check it, list what is here")
+    models.register(kept.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 

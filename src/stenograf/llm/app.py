@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 import stenograf
+from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
 from stenograf.llm.engines.factory import EngineSettings, engine_factory
 from stenograf.llm.http import BodyLimit, RequestId, install_errors
@@ -81,5 +82,6 @@ def main() -> None:
         host=settings.llm_host,
         port=settings.llm_port,
         log_level=settings.log_level,
+        http=deadline_protocol(),
         timeout_graceful_shutdown=_FINISH_S,
     )
