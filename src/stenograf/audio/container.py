@@ -25,11 +25,13 @@ DEMUXERS = (
 )  # fmt: skip
 _READ_BYTES = 256 * 1024
 
+ANOTHER_COPY = "Play the file to check it, or save it as WAV, MP3 or FLAC and try again."
+
 
 class NotReadable(Exception):
     """The file cannot be read as sound; `code` and the sentences are those of the user's error."""
 
-    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+    def __init__(self, code: str, message: str, hint: str) -> None:
         super().__init__(message)
         self.code, self.message, self.hint = code, message, hint
 
@@ -137,7 +139,11 @@ def _unopened(source: io.RawIOBase) -> NotReadable:
 def _first_sound(container: av.container.InputContainer) -> Recording:
     tracks = container.streams.audio
     if not tracks:
-        raise NotReadable("undecodable_audio", "The file has no sound track.")
+        raise NotReadable(
+            "undecodable_audio",
+            "The file has no sound track.",
+            "Check that you chose the right file.",
+        )
     stream = next((track for track in tracks if track.codec_context is not None), None)
     if stream is None:
         raise NotReadable(

@@ -24,7 +24,7 @@ import av.subtitles.codeccontext
 import av.subtitles.stream
 import numpy as np
 
-from stenograf.audio.container import NotReadable, Recording, open_recordings
+from stenograf.audio.container import ANOTHER_COPY, NotReadable, Recording, open_recordings
 from stenograf.audio.envelope import EnvelopeMeter
 from stenograf.audio.meter import Meter
 from stenograf.audio.mix import Mixer
@@ -58,7 +58,7 @@ def main(argument: str) -> int:
         _say_error(*_disk_error(error))
     except Exception:
         # Hostile bytes reach many corners of PyAV; whatever this is, the file is the reason.
-        _say_error("undecodable_audio", "The file cannot be decoded.", detail=format_exc())
+        _say_error("undecodable_audio", "The file cannot be decoded.", ANOTHER_COPY, format_exc())
     return 0
 
 
@@ -76,7 +76,9 @@ def _decode(task: ChildTask) -> dict[str, Any]:
             envelope.add(block)
             progress.at(spool.n_samples)
         if not spool.n_samples:
-            raise NotReadable("undecodable_audio", "The file holds no sound that can be decoded.")
+            raise NotReadable(
+                "undecodable_audio", "The file holds no sound that can be decoded.", ANOTHER_COPY
+            )
         drawn = envelope.envelope
         sound_tracks = len(first.container.streams.audio)
         return {

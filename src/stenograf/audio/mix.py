@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from stenograf.audio.container import NotReadable, Recording
+from stenograf.audio.container import ANOTHER_COPY, NotReadable, Recording
 from stenograf.audio.timeline import Timeline
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
@@ -148,9 +148,12 @@ def _shape(frame: av.AudioFrame) -> _Shape:
         raise NotReadable(
             "undecodable_audio",
             f"The file claims {frame.sample_rate} samples per second, which no recording has.",
+            ANOTHER_COPY,
         )
     if packed not in _FORMATS or not layout.nb_channels:
-        raise NotReadable("unsupported_format", f"Samples of type {packed} cannot be read.")
+        raise NotReadable(
+            "unsupported_format", f"Samples of type {packed} cannot be read.", ANOTHER_COPY
+        )
     return _Shape(frame.sample_rate, layout.nb_channels, packed != sample_format, packed)
 
 
