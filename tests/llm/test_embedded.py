@@ -11,7 +11,7 @@ from tests.conftest import SAMPLES, Process
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform, wav_bytes
 from stenograf.llm.sound import cut
 
-WORST_WER = 0.25
+WORST_WER = 0.35  # the demo model in windows of 30 s, with room
 
 
 def words_of(text: str) -> str:
