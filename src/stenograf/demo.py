@@ -23,7 +23,6 @@ from stenograf.services import ServiceFailed, running
 from stenograf.transcripts.clock import clock, milliseconds
 from stenograf.transcripts.guard import bare
 
-
 # The demo model was trained mostly on short stretches; a real model wants full windows.
 _OPTIONS = TranscribeOptions(cut=CutOptions(chunk_size_s=8))
 
