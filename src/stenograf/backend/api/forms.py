@@ -37,6 +37,7 @@ class Form:
 class FilePart:
     """The beginning of a file in a form: names as the client gave them."""
 
+    name: str
     filename: str
     media_type: str
 
@@ -145,7 +146,8 @@ class FormReader:
         if b"filename" not in options:
             return field_name, None
         filename = options[b"filename"].decode("utf-8", "replace")
-        return field_name, FilePart(filename, headers.get(b"content-type", b"").decode("latin-1"))
+        media_type = headers.get(b"content-type", b"").decode("latin-1")
+        return field_name, FilePart(field_name, filename, media_type)
 
     async def _field(self, name: str) -> None:
         value = b""

@@ -1,7 +1,7 @@
 """OpenAI's dialect: `POST /v1/audio/transcriptions`, `GET /v1/models`."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,14 +9,13 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from stenograf.backend.api.forms import FilePart, Form, FormReader
+from stenograf.backend.api.forms import Form
+from stenograf.backend.api.intake import received
 from stenograf.backend.api.patience import patient_json
 from stenograf.backend.service import Service
-from stenograf.backend.uploads import Upload
 from stenograf.backend.web import invalid_input, openai_shape
 from stenograf.contract.errors import (
     BadOptions,
-    BadRequest,
     ModelNotFound,
     StenografError,
     error_json,
@@ -56,22 +55,10 @@ def router(service: Service) -> APIRouter:
 
 
 async def _transcribe(service: Service, request: Request) -> Response:
-    reader = FormReader(request)
-    upload: Upload | None = None
-    try:
-        async for part in reader.files():
-            if upload is not None:
-                raise BadRequest("The form has more than one file.", param="file")
-            upload = await _receive(service, part, reader)
-        if upload is None:
-            raise BadRequest("The part `file` is missing.", param="file")
-        asked = _Asked(reader.form)
-        job = JobRequest(upload_id=upload.id, options=asked.options)
+    async with received(service, request) as recording:
+        asked = _Asked(recording.form)
+        job = JobRequest(upload_id=recording.upload.id, options=asked.options)
         view = await run_in_threadpool(service.submit, job)
-    except BaseException:
-        if upload is not None:
-            await run_in_threadpool(service.drop_unused, upload.id)
-        raise
     if asked.format in ("json", "verbose_json"):
 
         async def work() -> bytes:
@@ -80,24 +67,6 @@ async def _transcribe(service: Service, request: Request) -> Response:
 
         return await patient_json(work(), _late_error(request))
     return _text_answer(await service.result(view.id), asked.format)
-
-
-async def _receive(service: Service, part: FilePart, reader: FormReader) -> Upload:
-    metadata = {"filename": part.filename, "filetype": part.media_type}
-    upload = await run_in_threadpool(service.uploads.create, None, metadata)
-    try:
-        received = await service.uploads.receive(upload.id, 0, reader.content())
-        return await service.uploads.receive(
-            upload.id, received.offset, _nothing(), length=received.offset
-        )
-    except BaseException:
-        await run_in_threadpool(service.drop_unused, upload.id)
-        raise
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 class _Asked:
