@@ -1,4 +1,4 @@
-"""The database: three tables, one engine, explicit read and write transactions.
+"""The database: its tables, one engine, explicit read and write transactions.
 
 Nothing here is peculiar to one SQL dialect but `_tune_sqlite`.
 """
@@ -109,6 +109,19 @@ class JobRow(Base):
     search_name: Mapped[str] = mapped_column(Text)
     created_at: Mapped[float]
     cancelled_at: Mapped[float | None]
+
+
+class ApiKeyRow(Base):
+    """One key: `id` is its visible part, `digest` the SHA-256 of the whole. Times: Unix seconds."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[float]
+    last_used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
 
 
 class Database:
