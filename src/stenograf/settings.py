@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1024**3
@@ -129,6 +129,28 @@ class BackendSettings(_Settings):
     )
     request_timeout_s: float = Field(
         60.0, gt=0, description="a client that sends nothing for so long is hung up on"
+    )
+    text_llm_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+\S*)?$",
+        description="OpenAI-compatible chat server for summaries, punctuation and instructions, "
+        "e.g. http://127.0.0.1:11434/v1; empty: no such work",
+    )
+    text_llm_model: str = Field("", description="model to ask it for; empty: the first it lists")
+    text_llm_api_key: SecretStr = Field(
+        SecretStr(""), description="bearer token for that server, if it wants one"
+    )
+    text_llm_timeout_s: float = Field(
+        600.0, gt=0, description="longest time it may take for one answer"
+    )
+    text_llm_context_chars: int = Field(
+        12_000,
+        ge=500,
+        description="characters of a transcript that fit into one request to it; longer ones go "
+        "in pieces",
+    )
+    text_llm_in_flight: int = Field(
+        2, ge=1, le=64, description="requests to it at the same time, all jobs together"
     )
     cors_origins: str = Field(
         "http://localhost:8010,http://127.0.0.1:8010",

@@ -32,4 +32,6 @@ def test_retry_policy_belongs_to_the_class() -> None:
         "ModelNotReady": (300, 2),
         "Overloaded": (300, 2),
         "OutOfResources": (1800, 3),
+        "TextServiceUnavailable": (300, 2),
+        "TextServiceTimeout": (30, 1),
     }

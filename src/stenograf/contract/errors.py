@@ -8,7 +8,8 @@
     │   ├── DecodeLimitExceeded         422 decode_limit_exceeded
     │   ├── MethodNotAllowed            405 method_not_allowed
     │   ├── UnsupportedVersion          412 unsupported_version
-    │   └── ChecksumMismatch            460 checksum_mismatch
+    │   ├── ChecksumMismatch            460 checksum_mismatch
+    │   └── TextServiceNotConfigured    422 text_service_not_configured
     ├── Unauthorized                    401 unauthorized
     ├── NotFound                        404 not_found
     │   └── ModelNotFound               404 model_not_found
@@ -24,7 +25,10 @@
         ├── Unavailable                 503 unavailable             5 min x 2
         │   ├── ModelNotReady           503 model_not_ready
         │   └── Overloaded              429 overloaded
-        └── OutOfResources              507 out_of_resources       30 min x 3
+        ├── OutOfResources              507 out_of_resources       30 min x 3
+        └── TextServiceFailed           502 text_service_failed
+            ├── TextServiceUnavailable  503 text_service_unavailable   5 min x 2
+            └── TextServiceTimeout      504 text_service_timeout       30 s x 1
 
 A service has one handler that renders `error.body()`; each outside dialect may render its own
 shape from the same fields. Retries belong to the class, wherever it is raised.
@@ -142,6 +146,12 @@ class ChecksumMismatch(BadRequest):
     code, status = "checksum_mismatch", 460
 
 
+class TextServiceNotConfigured(BadRequest):
+    """Work of a language model was asked for, and the operator has not named any."""
+
+    code, status = "text_service_not_configured", 422
+
+
 class Unauthorized(StenografError):
     """No key, or not a valid one."""
 
@@ -239,6 +249,26 @@ class OutOfResources(Transient):
 
     code, status = "out_of_resources", 507
     retry = RetryPolicy(delay_s=1800, count=3)
+
+
+class TextServiceFailed(Transient):
+    """The language model refused, or answered something of no use; the transcript is there."""
+
+    code, status = "text_service_failed", 502
+
+
+class TextServiceUnavailable(TextServiceFailed):
+    """The language model's server cannot be reached, is busy, or broke its answer off."""
+
+    code, status = "text_service_unavailable", 503
+    retry = RetryPolicy(delay_s=300, count=2)
+
+
+class TextServiceTimeout(TextServiceFailed):
+    """The language model did not finish in time."""
+
+    code, status = "text_service_timeout", 504
+    retry = RetryPolicy(delay_s=30, count=1)
 
 
 def error_json(error: StenografError, request_id: str | None = None) -> dict[str, Any]:
