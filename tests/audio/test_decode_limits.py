@@ -40,6 +40,11 @@ def endless(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_recording_may_be_decoded_in_part(endless: Path) -> None:
+    decoded = decode(endless, endless.parent / "spool", replace(LIMITS, stop_after_s=12.0))
+    assert 12 <= decoded.n_samples / 16_000 < 20
+
+
 def _children() -> list[psutil.Process]:
     return [
         child

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stenograf.contract.pcm import SAMPLE_RATE, Waveform, from_s16, to_s16, wav_bytes
+from stenograf.contract.pcm import (
+    SAMPLE_RATE,
+    Waveform,
+    from_s16,
+    stream_header,
+    to_s16,
+    wav_bytes,
+)
 
 waveforms = hnp.arrays(
     np.float32, st.integers(0, 400), elements=st.floats(-1, 1, width=32, allow_nan=False)
@@ -39,3 +46,11 @@ def test_wav_is_read_by_libsndfile(n_samples: int) -> None:
     read, rate = soundfile.read(io.BytesIO(wav_bytes(waveform)), dtype="float32")
     assert rate == SAMPLE_RATE
     np.testing.assert_array_equal(read, from_s16(to_s16(waveform)))
+
+
+def test_the_header_of_a_stream_lets_all_that_follows_be_read() -> None:
+    waveform = np.sin(np.arange(16_000) / 7).astype(np.float32)
+    body = stream_header() + to_s16(waveform)
+    read, rate = soundfile.read(io.BytesIO(body), dtype="float32")
+    assert (rate, len(read)) == (SAMPLE_RATE, len(waveform))
+    assert body[44:] == wav_bytes(waveform)[44:]

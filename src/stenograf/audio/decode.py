@@ -34,6 +34,7 @@ class DecodeLimits:
 
     timeout_s: float = 3600.0
     max_duration_s: float = 24 * 3600.0
+    stop_after_s: float | None = None  # the rest of a longer recording is left alone
     memory_bytes: int = 1 * GIB
     max_spool_bytes: int = 24 * 3600 * SAMPLE_RATE * SAMPLE_BYTES  # 5.5 GB
     min_free_bytes: int = 1 * GIB

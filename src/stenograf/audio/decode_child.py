@@ -75,6 +75,8 @@ def _decode(task: ChildTask) -> dict[str, Any]:
             meter.add(block)
             envelope.add(block)
             progress.at(spool.n_samples)
+            if spool.full:
+                break
         if not spool.n_samples:
             raise NotReadable(
                 "undecodable_audio", "The file holds no sound that can be decoded.", ANOTHER_COPY
@@ -134,6 +136,12 @@ class _BoundedSpool(SpoolWriter):
             if disk.f_bavail * disk.f_frsize < self._task.min_free_bytes:
                 raise OSError(errno.ENOSPC, "the disk is nearly full")
         super().append(block)
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody asks for more."""
+        wanted_s = self._task.stop_after_s
+        return wanted_s is not None and self.n_samples >= wanted_s * SAMPLE_RATE
 
 
 class _Progress:

@@ -15,3 +15,4 @@ class ChildTask:
     max_spool_bytes: int
     memory_bytes: int
     min_free_bytes: int
+    stop_after_s: float | None = None

@@ -14,6 +14,7 @@ Waveform = NDArray[np.float32]
 
 _FULL_SCALE = 32768.0
 _WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_UNKNOWN_BYTES = 2**32 - 1  # what a RIFF header says of a stream that has no end yet
 
 
 def to_s16(waveform: Waveform) -> bytes:
@@ -50,3 +51,12 @@ def wav_bytes(waveform: Waveform, sample_rate: int = SAMPLE_RATE) -> bytes:
         len(body),
     )
     return header + body
+
+
+def stream_header(sample_rate: int = SAMPLE_RATE) -> bytes:
+    """The beginning of a RIFF/WAVE file of mono s16 whose length is not known yet."""
+    return _WAV_HEADER.pack(
+        *(b"RIFF", _UNKNOWN_BYTES, b"WAVE"),
+        *(b"fmt ", 16, 1, 1, sample_rate, sample_rate * 2, 2, 16),
+        *(b"data", _UNKNOWN_BYTES),
+    )
