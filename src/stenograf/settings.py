@@ -152,6 +152,15 @@ class BackendSettings(_Settings):
     text_llm_in_flight: int = Field(
         2, ge=1, le=64, description="requests to it at the same time, all jobs together"
     )
+    realtime_max_connections: int = Field(
+        32, ge=0, le=1000, description="live transcriptions (/v1/realtime) at the same time"
+    )
+    realtime_idle_timeout_s: float = Field(
+        300.0, gt=0, description="a live transcription without a message for so long is ended"
+    )
+    realtime_max_buffer_s: float = Field(
+        300.0, ge=30, le=3600, description="sound that one live transcription may have waiting"
+    )
     cors_origins: str = Field(
         "http://localhost:8010,http://127.0.0.1:8010",
         description="pages that may upload straight from the browser, comma separated",

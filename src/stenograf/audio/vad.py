@@ -68,6 +68,10 @@ class VoiceDetector:
             probabilities.extend(batch.tolist())
         return spans_from(np.array(probabilities), options, counted.n_samples)
 
+    def stream(self) -> "VoiceStream":
+        """A listener for sound that is still coming; each has a memory of its own."""
+        return VoiceStream(self._session)
+
     def probabilities(
         self, blocks: Iterable[Waveform], gain: float = 1.0
     ) -> Iterator[NDArray[np.float32]]:
@@ -86,6 +90,23 @@ class VoiceDetector:
             context = inputs[-1, -_CONTEXT_SAMPLES:].copy()
             speech, h, c = self._session.run(None, {"input": inputs, "h": h, "c": c})
             yield speech.reshape(-1)
+
+
+class VoiceStream:
+    """Hears one frame after the other, as they come; for one thread at a time."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._h = self._c = np.zeros(_STATE_SHAPE, np.float32)
+        self._input = np.zeros((1, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+
+    def probability(self, frame: Waveform) -> float:
+        """Probability of speech in the next frame, shape (FRAME_SAMPLES,)."""
+        self._input[0, _CONTEXT_SAMPLES:] = frame
+        inputs = {"input": self._input, "h": self._h, "c": self._c}
+        speech, self._h, self._c = self._session.run(None, inputs)
+        self._input[0, :_CONTEXT_SAMPLES] = frame[-_CONTEXT_SAMPLES:]
+        return float(speech.reshape(-1)[0])
 
 
 def spans_from(

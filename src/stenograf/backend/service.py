@@ -65,7 +65,7 @@ class Service:
             raise Conflict(
                 "The upload is not complete.", hint="Send the rest of it first.", param="upload_id"
             )
-        options, model = self._model_for(request.options)
+        options, model = self.model_for(request.options)
         content = Content(
             upload_id=upload.id,
             sha256=upload.sha256,
@@ -85,8 +85,11 @@ class Service:
         self.queue.poke()
         return view
 
-    def _model_for(self, options: TranscribeOptions) -> tuple[TranscribeOptions, str]:
-        """Options with a default model's names taken out, and the model that will answer."""
+    def model_for(self, options: TranscribeOptions) -> tuple[TranscribeOptions, str]:
+        """Options with a default model's names taken out, and the model that will answer.
+
+        Raises ModelNotFound.
+        """
         if options.model in _DEFAULT_MODEL_NAMES:
             options = options.model_copy(update={"model": ""})
         try:
