@@ -159,6 +159,7 @@ def test_language(pair: Pair) -> None:
         reader = Reader(
             sound,
             pair.ours._vocabulary,
+            alignment_heads(4, 6, 51_865),
             DecodeOptions(language="auto"),
             448,
             [MAX_WINDOW_SAMPLES],

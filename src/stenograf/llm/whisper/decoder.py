@@ -7,32 +7,30 @@ and every later use (language, no-speech, each temperature, word times) shares t
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration
 from transformers.cache_utils import DynamicLayer
 
 from stenograf.llm.whisper.alignment_heads import Heads
+from stenograf.llm.whisper.sound import Logits
 
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 """Per decoder layer: keys and values, each (windows, heads, frames, head size)."""
 
 
-class Steps:
-    """Decoding of some rows side by side: feed tokens, read logits, reorder, drop rows."""
+class TorchSteps:
+    """`sound.Steps` over a transformers decoder."""
 
-    def __init__(self, model: WhisperForConditionalGeneration, cross: KeysValues) -> None:
+    def __init__(
+        self, model: WhisperForConditionalGeneration, cross: KeysValues, windows: Sequence[int]
+    ) -> None:
         self._model = model
-        layers = []
-        for keys, values in cross:
-            layer = DynamicLayer()
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
-            layers.append(layer)
-        shared = DynamicCache()
-        shared.layers = layers
-        self._cache = EncoderDecoderCache(DynamicCache(), shared)
-        # the decoder looks at this tensor's presence only: its keys are in the cache
-        self._placeholder = cross[0][0].new_zeros((cross[0][0].shape[0], 1, 1))
+        self._all = cross
+        self._windows = list(windows)
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._share()
 
     def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
         """Feed tokens, (rows, n), after all fed before; their states, (rows, n, d_model)."""
@@ -45,72 +43,66 @@ class Steps:
         states: torch.Tensor = output.last_hidden_state
         return states
 
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """float32 logits, (..., vocabulary), of decoder states, (..., d_model)."""
-        logits: torch.Tensor = self._model.proj_out(states)
-        return logits.float()
+    def feed(self, tokens: NDArray[np.int64]) -> Logits:
+        """See `Steps.feed`."""
+        states = self.hidden(torch.from_numpy(tokens).to(self._placeholder.device))
+        logits: Logits = self._model.proj_out(states[:, -1]).float().cpu().numpy()
+        return logits
 
-    def feed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Feed tokens, (rows, n); logits after the last, float32 (rows, vocabulary)."""
-        return self.logits(self.hidden(tokens)[:, -1])
+    def select(self, rows: Sequence[int]) -> None:
+        """See `Steps.select`."""
+        index = torch.tensor(rows, dtype=torch.long, device=self._placeholder.device)
+        self._cache.self_attention_cache.batch_select_indices(index)
+        windows = [self._windows[row] for row in rows]
+        if windows != self._windows:
+            self._windows = windows
+            self._share()
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order."""
-        self._cache.batch_select_indices(self._index(rows))
-        self._placeholder = self._placeholder[: len(rows)]
+    def _share(self) -> None:
+        """Give every row its window's keys and values, without a copy where that is possible."""
+        layers = []
+        for keys, values in self._all:
+            layer = DynamicLayer()
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = self._of_rows(keys), self._of_rows(values)
+            layers.append(layer)
+        self._cache.cross_attention_cache.layers = layers
+        self._cache.is_updated = dict.fromkeys(range(len(layers)), True)
+        # the decoder looks at this tensor's presence only: its keys are in the cache
+        self._placeholder = self._all[0][0].new_zeros((len(self._windows), 1, 1))
 
-    def reorder(self, rows: Sequence[int]) -> None:
-        """Let rows continue others of the same window, which share their sound."""
-        self._cache.self_attention_cache.batch_select_indices(self._index(rows))
+    def _of_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._windows == list(range(tensor.shape[0])):
+            return tensor
+        first = self._windows[0]
+        if all(window == first for window in self._windows):
+            return tensor[first : first + 1].expand(len(self._windows), -1, -1, -1)
+        return tensor[torch.tensor(self._windows, dtype=torch.long, device=tensor.device)]
 
-    def _index(self, rows: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(rows, dtype=torch.long, device=self._placeholder.device)
 
+class TorchSound:
+    """`sound.Sound` over a transformers model."""
 
-class Sound:
-    """Some windows as the decoder hears them."""
+    beam_group = 1  # beams of several windows would copy the keys and values of each
 
     def __init__(self, model: WhisperForConditionalGeneration, cross: KeysValues) -> None:
         self._model = model
         self._cross = cross
 
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self._cross[0][0].device
-
-    def steps(self, windows: Sequence[int]) -> Steps:
-        """Begin to decode these windows, one row each."""
-        if list(windows) == list(range(self._cross[0][0].shape[0])):
-            return Steps(self._model, self._cross)
-        index = torch.tensor(windows, dtype=torch.long, device=self.device)
-        return Steps(self._model, [(keys[index], values[index]) for keys, values in self._cross])
-
-    def beams(self, window: int, beams: int) -> Steps:
-        """Begin to decode one window in `beams` rows; they share its memory."""
-        one = slice(window, window + 1)
-        return Steps(
-            self._model,
-            [
-                (keys[one].expand(beams, -1, -1, -1), values[one].expand(beams, -1, -1, -1))
-                for keys, values in self._cross
-            ],
-        )
+    def steps(self, windows: Sequence[int]) -> TorchSteps:
+        """See `Sound.steps`."""
+        return TorchSteps(self._model, self._cross, windows)
 
     def attention(
         self, window: int, tokens: Sequence[int], heads: Heads, frames: int
-    ) -> torch.Tensor:
-        """Cross-attention while one window's tokens are read, float32 (heads, tokens, frames).
-
-        Only the first `frames` encoder frames take part, so attention sums to 1 over them.
-        """
+    ) -> NDArray[np.float32]:
+        """See `Sound.attention`."""
         queries: dict[int, torch.Tensor] = {}
         hooks = [self._listen(layer, queries) for layer in sorted({layer for layer, _ in heads})]
         try:
-            steps = (
-                self.steps([window]) if self._cross[0][0].shape[0] > 1 else self.beams(window, 1)
+            self.steps([window]).hidden(
+                torch.tensor([list(tokens)], device=self._cross[0][0].device)
             )
-            steps.hidden(torch.tensor([list(tokens)], device=self.device))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -120,7 +112,8 @@ class Sound:
             size = keys.shape[-1]
             query = queries[layer][0, :, head * size : (head + 1) * size].float()
             maps.append(torch.softmax(query @ keys.T * size**-0.5, dim=-1))
-        return torch.stack(maps)
+        attention: NDArray[np.float32] = torch.stack(maps).cpu().numpy()
+        return attention
 
     def _listen(self, layer: int, queries: dict[int, torch.Tensor]) -> Any:
         def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
@@ -130,7 +123,7 @@ class Sound:
         return projection.register_forward_hook(keep)
 
 
-def listen(model: WhisperForConditionalGeneration, features: torch.Tensor) -> Sound:
+def listen(model: WhisperForConditionalGeneration, features: torch.Tensor) -> TorchSound:
     """Run the encoder over log-mel features, (windows, mels, frames)."""
     states = model.model.encoder(features).last_hidden_state
     cross = []
@@ -140,4 +133,4 @@ def listen(model: WhisperForConditionalGeneration, features: torch.Tensor) -> So
         keys = attention.k_proj(states).view(shape).transpose(1, 2).contiguous()
         values = attention.v_proj(states).view(shape).transpose(1, 2).contiguous()
         cross.append((keys, values))
-    return Sound(model, cross)
+    return TorchSound(model, cross)

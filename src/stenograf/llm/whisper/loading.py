@@ -1,15 +1,15 @@
-"""A checked checkpoint becomes a model, a tokenizer and a feature extractor of transformers."""
+"""A checked checkpoint becomes a model and a tokenizer of transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 
 from stenograf.contract.errors import ModelNotFound
-from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.llm.whisper.alignment_heads import Heads, alignment_heads
 from stenograf.llm.whisper.checkpoint import Checkpoint
+from stenograf.llm.whisper.features import LogMel
 from stenograf.llm.whisper.vocabulary import Vocabulary, build_vocabulary
 
 
@@ -74,16 +74,10 @@ def load_weights(
     return ready
 
 
-def feature_extractor(checkpoint: Checkpoint) -> WhisperFeatureExtractor:
+def log_mel(checkpoint: Checkpoint) -> LogMel:
     """Derived from the model's shape, which the files of old checkpoints do not contradict."""
-    frames = 2 * int(checkpoint.config["max_source_positions"])
-    return WhisperFeatureExtractor(
-        feature_size=int(checkpoint.config["num_mel_bins"]),
-        sampling_rate=SAMPLE_RATE,
-        hop_length=160,
-        chunk_length=frames * 160 // SAMPLE_RATE,
-        n_fft=400,
-    )
+    bands = int(checkpoint.config["num_mel_bins"])
+    return LogMel(bands, 2 * int(checkpoint.config["max_source_positions"]))
 
 
 def load_heads(checkpoint: Checkpoint, vocabulary: Vocabulary) -> Heads:

@@ -1,34 +1,76 @@
 """Reads the windows of one batch: first impression once, text once per rung of the ladder."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from stenograf.contract.options import DecodeOptions
 from stenograf.llm.engines.base import Stop
-from stenograf.llm.whisper.decoder import Sound
+from stenograf.llm.whisper.alignment_heads import Heads
 from stenograf.llm.whisper.ladder import Rung
 from stenograf.llm.whisper.phrases import STEP_SAMPLES
 from stenograf.llm.whisper.rules import STEP_S, LogitRules
-from stenograf.llm.whisper.search import Hypothesis, Task, beam_search, sample
+from stenograf.llm.whisper.search import Hypothesis, Task, beam_search, log_sum_exp, sample
+from stenograf.llm.whisper.sound import Sound
 from stenograf.llm.whisper.vocabulary import Vocabulary
+from stenograf.llm.whisper.words import token_borders
 
 _TOKENS_AT_LEAST = 50
 _TOKENS_PER_SECOND = 25  # twice the fastest Russian, timestamps included
 
 
-class Reader:
-    """One batch of windows: `languages`, `language_probabilities` (None where the language was
-    given) and `no_speech` are known at once, `read` gives text.
+class Hearing(Protocol):
+    """A batch of windows behind the encoder, in the hands of one engine.
 
-    `max_tokens` is the length of the decoder's context, `lengths` are those of the windows in
-    samples.
+    `languages`, `language_probabilities` (None where the language was given) and `no_speech` have
+    one entry per window and are complete once every window was read.
+    """
+
+    languages: list[str]
+    language_probabilities: list[float | None]
+    no_speech: list[float]
+
+    def read(self, windows: Sequence[int], rung: Rung) -> list[Hypothesis]:
+        """See `ladder.Decode`."""
+        ...
+
+    def borders(
+        self, windows: Sequence[int], texts: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.int64]]:
+        """For each window the encoder frame at which each token of its text begins, and where the
+        last one ends: int64, shape (tokens + 1,)."""
+        ...
+
+
+def room(last_step: int, prefix: int, max_tokens: int) -> int:
+    """Tokens that a window's text may take: nobody says more in its time.
+
+    `last_step` is the window's end in steps of 0.02 s, `prefix` the number of tokens before the
+    text, `max_tokens` the length of the decoder's context.
+    """
+    enough = _TOKENS_AT_LEAST + round(last_step * STEP_S * _TOKENS_PER_SECOND)
+    return min(max_tokens - prefix, enough)
+
+
+def steps_of(n_samples: int) -> int:
+    """The last timestamp of a window of `n_samples`, in steps of 0.02 s."""
+    return -(-n_samples // STEP_SAMPLES)
+
+
+class Reader:
+    """The `Hearing` of an engine that decodes step by step, over its `Sound`.
+
+    `heads` follow the sound, `max_tokens` is the length of the decoder's context, `lengths` are
+    those of the windows in samples.
     """
 
     def __init__(
         self,
         sound: Sound,
         vocabulary: Vocabulary,
+        heads: Heads,
         options: DecodeOptions,
         max_tokens: int,
         lengths: Sequence[int],
@@ -36,18 +78,19 @@ class Reader:
     ) -> None:
         self._sound = sound
         self._vocabulary = vocabulary
+        self._heads = heads
         self._decode = options
         self._stop = stop
         self._max_tokens = max_tokens
         self._prompt = vocabulary.prompt(options.prompt, max_tokens // 2 - 1)
-        self._last_steps = [-(-n_samples // STEP_SAMPLES) for n_samples in lengths]
+        self._last_steps = [steps_of(n_samples) for n_samples in lengths]
         self.languages: list[str] = []
         self.language_probabilities: list[float | None] = []
         self.no_speech: list[float] = []
         self._first_impression(len(lengths))
 
     def read(self, windows: Sequence[int], rung: Rung) -> list[Hypothesis]:
-        """See `ladder.Decode`."""
+        """See `Hearing.read`."""
         prefixes = [
             [
                 *self._prompt,
@@ -57,37 +100,40 @@ class Reader:
             ]
             for i in windows
         ]
-        rules = LogitRules(
-            self._vocabulary,
-            self._last_steps,
-            timestamps=rung.timestamps,
-            device=self._sound.device,
-        )
-        room = [self._room(i, len(prefixes[0])) for i in windows]
-        task = Task(windows, prefixes, self._vocabulary.end, room)
+        rules = LogitRules(self._vocabulary, self._last_steps, timestamps=rung.timestamps)
+        rooms = [room(self._last_steps[i], len(prefixes[0]), self._max_tokens) for i in windows]
+        task = Task(windows, prefixes, self._vocabulary.end, rooms)
         if rung.temperature == 0 and self._decode.beam_size > 1:
             return beam_search(self._sound, task, rules, self._decode.beam_size, self._stop)
         return sample(self._sound, task, rules, rung.temperature, self._stop)
 
-    def _room(self, window: int, prefix: int) -> int:
-        """Tokens that the window's text may take: nobody says more in its time."""
-        seconds = self._last_steps[window] * STEP_S
-        enough = _TOKENS_AT_LEAST + round(seconds * _TOKENS_PER_SECOND)
-        return min(self._max_tokens - prefix, enough)
+    def borders(
+        self, windows: Sequence[int], texts: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.int64]]:
+        """See `Hearing.borders`."""
+        found = []
+        for window, text in zip(windows, texts, strict=True):
+            prefix = self._vocabulary.prefix(
+                self.languages[window], self._decode.task, timestamps=False
+            )
+            tokens = [*prefix, *text, self._vocabulary.end]
+            frames = max(1, self._last_steps[window])
+            attention = self._sound.attention(window, tokens, self._heads, frames)
+            found.append(token_borders(attention, len(prefix)))
+        return found
 
     def _first_impression(self, windows: int) -> None:
         """What the model expects after its start token alone: no speech, or which language."""
-        start = torch.full((windows, 1), self._vocabulary.start, device=self._sound.device)
+        start = np.full((windows, 1), self._vocabulary.start, dtype=np.int64)
         logits = self._sound.steps(range(windows)).feed(start)
-        chances = torch.softmax(logits, dim=-1)
-        self.no_speech = chances[:, self._vocabulary.no_speech].tolist()
+        silence = logits[:, self._vocabulary.no_speech] - log_sum_exp(logits)
+        self.no_speech = np.exp(silence).tolist()
         if self._decode.language != "auto" or not self._vocabulary.languages:
             language = "en" if self._decode.language == "auto" else self._decode.language
             self.languages = [language] * windows
             self.language_probabilities = [None] * windows
             return
         codes = list(self._vocabulary.languages)
-        ids = list(self._vocabulary.languages.values())
-        best = torch.softmax(logits[:, ids], dim=-1).max(dim=-1)
-        self.languages = [codes[i] for i in best.indices.tolist()]
-        self.language_probabilities = list(best.values.tolist())
+        spoken = logits[:, list(self._vocabulary.languages.values())]
+        self.languages = [codes[i] for i in spoken.argmax(axis=1)]
+        self.language_probabilities = np.exp(spoken.max(axis=1) - log_sum_exp(spoken)).tolist()

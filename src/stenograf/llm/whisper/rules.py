@@ -6,8 +6,9 @@ its published code), with one more: no timestamp lies behind the end of the soun
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 
+from stenograf.llm.whisper.sound import Logits
 from stenograf.llm.whisper.vocabulary import Vocabulary
 
 STEP_S = 0.02  # between neighbouring timestamp tokens
@@ -22,38 +23,30 @@ class LogitRules:
     """
 
     def __init__(
-        self,
-        vocabulary: Vocabulary,
-        last_steps: Sequence[int],
-        *,
-        timestamps: bool,
-        device: torch.device,
+        self, vocabulary: Vocabulary, last_steps: Sequence[int], *, timestamps: bool
     ) -> None:
         self._vocabulary = vocabulary
         self._last_steps = last_steps
         self._timestamps = timestamps
-        begin, end = vocabulary.timestamp_begin, vocabulary.end
-        barred = torch.zeros(vocabulary.size, dtype=torch.bool, device=device)
-        barred[list(vocabulary.suppress)] = True
-        barred[end + 1 : begin] = True  # start, languages, tasks, no speech, no timestamps …
-        barred[end] = False
-        if not timestamps:
-            barred[begin:] = True
-        self._barred = barred
-        self._first = torch.tensor(vocabulary.suppress_first, dtype=torch.long, device=device)
+        suppress = [token for token in vocabulary.suppress if token != vocabulary.end]
+        self._suppress = np.array(suppress, dtype=np.int64)
+        self._first = np.array(vocabulary.suppress_first, dtype=np.int64)
 
     def apply(
-        self, logits: torch.Tensor, written: Sequence[Sequence[int]], rows: Sequence[int]
+        self, logits: Logits, written: Sequence[Sequence[int]], windows: Sequence[int]
     ) -> None:
-        """Mask `logits` given what each row has written; `rows` are the windows they belong to."""
-        logits.masked_fill_(self._barred, _NEVER)
-        for index, (tokens, row) in enumerate(zip(written, rows, strict=True)):
+        """Mask `logits` given what each row has written; `windows` are those of the rows."""
+        begin, end = self._vocabulary.timestamp_begin, self._vocabulary.end
+        logits[:, self._suppress] = _NEVER
+        # start, languages, tasks, no speech, no timestamps …
+        logits[:, end + 1 : begin if self._timestamps else None] = _NEVER
+        for row, tokens, window in zip(logits, written, windows, strict=True):
             if not tokens:
-                logits[index, self._first] = _NEVER
+                row[self._first] = _NEVER
             if self._timestamps:
-                self._grammar(logits[index], tokens, self._last_steps[row])
+                self._grammar(row, tokens, self._last_steps[window])
 
-    def _grammar(self, logits: torch.Tensor, tokens: Sequence[int], last_step: int) -> None:
+    def _grammar(self, logits: Logits, tokens: Sequence[int], last_step: int) -> None:
         begin = self._vocabulary.timestamp_begin
         logits[begin + last_step + 1 :] = _NEVER
         if not tokens:
@@ -74,7 +67,10 @@ class LogitRules:
         self._prefer_stamp(logits, begin)
 
     @staticmethod
-    def _prefer_stamp(logits: torch.Tensor, begin: int) -> None:
+    def _prefer_stamp(logits: Logits, begin: int) -> None:
         """Where all timestamps together are likelier than the likeliest text, it is one of them."""
-        if torch.logsumexp(logits[begin:], 0) > logits[:begin].max():
+        text = logits[:begin].max()
+        with np.errstate(over="ignore"):
+            stamps = np.exp(logits[begin:] - text).sum() if text > _NEVER else np.inf
+        if stamps > 1:
             logits[:begin] = _NEVER

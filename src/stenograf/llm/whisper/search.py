@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from stenograf.contract.errors import Cancelled
 from stenograf.llm.engines.base import Stop
-from stenograf.llm.whisper.decoder import Sound, Steps
 from stenograf.llm.whisper.rules import LogitRules
+from stenograf.llm.whisper.sound import Logits, Sound
 
 _LONGEST_PERIOD = 48  # tokens of a phrase that may repeat
 _LOOP_ROUNDS = 5
@@ -56,40 +57,51 @@ def sample(
     Sampling is seeded per window, so the same sound gives the same text in any company.
     """
     found = [Hypothesis(temperature=temperature) for _ in task.windows]
-    seeds = [torch.Generator().manual_seed(round(temperature * 1000)) for _ in task.windows]
+    seeds = [np.random.default_rng(round(temperature * 1000)) for _ in task.windows]
     steps = sound.steps(task.windows)
     live = list(range(len(found)))
-    logits = steps.feed(_rows(task.prefixes, sound.device))
+    logits = steps.feed(_rows(task.prefixes))
     while live:
         if stop():
             raise Cancelled("Nobody waits for this window any more.")
         written = [found[i].tokens for i in live]
         rules.apply(logits, written, [task.windows[i] for i in live])
-        logprobs = torch.log_softmax(logits, dim=-1)
         chosen = _choose(logits, temperature, [seeds[i] for i in live])
-        chances = logprobs[torch.arange(len(live)), chosen].tolist()
-        going = []
-        for position, (i, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
-            if _extend(found[i], token, chances[position], task.end, task.max_tokens[i]):
-                going.append(position)
-        if len(going) < len(live) and going:
-            steps.keep(going)
+        chances = logits[np.arange(len(live)), chosen] - log_sum_exp(logits)
+        going = [
+            position
+            for position, i in enumerate(live)
+            if _extend(
+                found[i],
+                int(chosen[position]),
+                float(chances[position]),
+                task.end,
+                task.max_tokens[i],
+            )
+        ]
+        if going and len(going) < len(live):
+            steps.select(going)
         live = [live[position] for position in going]
         if live:
-            logits = steps.feed(chosen[going].unsqueeze(1))
+            logits = steps.feed(chosen[going, None])
     return found
 
 
 def _choose(
-    logits: torch.Tensor, temperature: float, seeds: Sequence[torch.Generator]
-) -> torch.Tensor:
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    chances = torch.softmax(logits / temperature, dim=-1).cpu()
-    drawn = [
-        torch.multinomial(row, 1, generator=seed) for row, seed in zip(chances, seeds, strict=True)
-    ]
-    return torch.cat(drawn).to(logits.device)
+    logits: Logits, temperature: float, seeds: Sequence[np.random.Generator]
+) -> NDArray[np.int64]:
+    if temperature > 0:  # the largest after Gumbel noise is a draw from the softmax
+        draws = np.stack([seed.gumbel(size=logits.shape[1]) for seed in seeds])
+        logits = (logits / temperature + draws).astype(np.float32)
+    chosen: NDArray[np.int64] = logits.argmax(axis=1)
+    return chosen
+
+
+def log_sum_exp(logits: Logits) -> NDArray[np.float32]:
+    """Natural logarithm of the sum of exponentials of each row, (rows,)."""
+    largest = logits.max(axis=1, keepdims=True)
+    sums: NDArray[np.float32] = np.log(np.exp(logits - largest).sum(axis=1)) + largest[:, 0]
+    return sums
 
 
 def _extend(hypothesis: Hypothesis, token: int, logprob: float, end: int, max_tokens: int) -> bool:
@@ -132,60 +144,95 @@ def beam_search(
     sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop
 ) -> list[Hypothesis]:
     """The likeliest of `beams` readings kept side by side, by mean log-probability; per window."""
-    return [
-        _beams(sound, Task([window], [prefix], task.end, [room]), rules, beams, stop)
-        for window, prefix, room in zip(task.windows, task.prefixes, task.max_tokens, strict=True)
-    ]
+    found: list[Hypothesis] = []
+    for first in range(0, len(task.windows), sound.beam_group):
+        group = slice(first, first + sound.beam_group)
+        part = Task(task.windows[group], task.prefixes[group], task.end, task.max_tokens[group])
+        found += _group(sound, part, rules, beams, stop)
+    return found
 
 
-def _beams(sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop) -> Hypothesis:
-    """Beam search over the one window of `task`."""
-    window, prefix, room = task.windows[0], task.prefixes[0], task.max_tokens[0]
-    steps: Steps = sound.beams(window, beams)
-    live = [Hypothesis()]
-    done: list[Hypothesis] = []
-    logits = steps.feed(_rows([prefix] * beams, sound.device))[:1]
-    while live and len(done) < beams:
-        if stop():
-            raise Cancelled("Nobody waits for this window any more.")
-        rules.apply(logits, [h.tokens for h in live], [window] * len(live))
+@dataclass
+class _Beam:
+    """The search of one window: what is still written and what is complete."""
+
+    window: int
+    end: int
+    room: int
+    beams: int
+    live: list[Hypothesis] = field(default_factory=lambda: [Hypothesis()])
+    done: list[Hypothesis] = field(default_factory=list)
+
+    @property
+    def going(self) -> bool:
+        return bool(self.live) and len(self.done) < self.beams
+
+    def grow(self, logits: Logits) -> list[int]:
+        """Write one token to the likeliest; the row each goes on from."""
         grown: list[Hypothesis] = []
         parents: list[int] = []
-        for parent, token, logprob in _candidates(live, torch.log_softmax(logits, dim=-1), beams):
-            hypothesis = Hypothesis(list(live[parent].tokens), list(live[parent].logprobs))
-            if _extend(hypothesis, token, logprob, task.end, room):
+        for parent, token, logprob in _candidates(self.live, logits, self.beams):
+            before = self.live[parent]
+            hypothesis = Hypothesis(list(before.tokens), list(before.logprobs))
+            if _extend(hypothesis, token, logprob, self.end, self.room):
                 grown.append(hypothesis)
                 parents.append(parent)
             else:
-                done.append(hypothesis)
-            if len(grown) == beams:
+                self.done.append(hypothesis)
+            if len(grown) == self.beams:
                 break
-        live = grown
-        if live and len(done) < beams:
-            filler = [0] * (beams - len(live))  # the cache keeps as many rows as there are beams
-            rows = [*range(len(live)), *filler]
-            steps.reorder([parents[row] for row in rows])
-            last = _rows([[live[row].tokens[-1]] for row in rows], sound.device)
-            logits = steps.feed(last)[: len(live)]
-    return max(done or live, key=lambda h: (not h.loop, h.avg_logprob))
+        self.live = grown
+        return parents
+
+    def best(self) -> Hypothesis:
+        return max(self.done or self.live, key=lambda h: (not h.loop, h.avg_logprob))
+
+
+def _group(sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop) -> list[Hypothesis]:
+    """Beam search over all windows of `task` side by side."""
+    searches = [
+        _Beam(window, task.end, room, beams)
+        for window, room in zip(task.windows, task.max_tokens, strict=True)
+    ]
+    steps = sound.steps(task.windows)
+    logits = steps.feed(_rows(task.prefixes))
+    going = searches
+    while going:
+        if stop():
+            raise Cancelled("Nobody waits for this window any more.")
+        written = [h.tokens for search in going for h in search.live]
+        rules.apply(logits, written, [search.window for search in going for _ in search.live])
+        rows: list[int] = []
+        first = 0
+        for search in going:
+            behind = first + len(search.live)
+            parents = search.grow(logits[first:behind])
+            if search.going:
+                rows += [first + parent for parent in parents]
+            first = behind
+        going = [search for search in going if search.going]
+        if going:
+            steps.select(rows)
+            logits = steps.feed(_rows([[h.tokens[-1]] for search in going for h in search.live]))
+    return [search.best() for search in searches]
 
 
 def _candidates(
-    live: Sequence[Hypothesis], logprobs: torch.Tensor, beams: int
+    live: Sequence[Hypothesis], logits: Logits, beams: int
 ) -> list[tuple[int, int, float]]:
     """Every row's best continuations as (row, token, log-probability), likeliest sum first."""
-    best = logprobs.topk(beams + 1, dim=-1)
+    count = min(beams + 1, logits.shape[1])
+    best = np.argpartition(-logits, count - 1, axis=1)[:, :count]
+    chances = np.take_along_axis(logits, best, axis=1) - log_sum_exp(logits)[:, None]
     before = [sum(hypothesis.logprobs) for hypothesis in live]
     found = [
         (row, token, logprob)
         for row in range(len(live))
-        for token, logprob in zip(
-            best.indices[row].tolist(), best.values[row].tolist(), strict=True
-        )
+        for token, logprob in zip(best[row].tolist(), chances[row].tolist(), strict=True)
         if logprob > -math.inf
     ]
     return sorted(found, key=lambda each: before[each[0]] + each[2], reverse=True)
 
 
-def _rows(tokens: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    return torch.tensor([list(row) for row in tokens], dtype=torch.long, device=device)
+def _rows(tokens: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    return np.array([list(row) for row in tokens], dtype=np.int64)

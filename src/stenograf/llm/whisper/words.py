@@ -11,13 +11,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stenograf.contract.pcm import Waveform
 from stenograf.contract.transcript import Word
-from stenograf.llm.whisper.alignment_heads import Heads
-from stenograf.llm.whisper.decoder import Sound
 from stenograf.llm.whisper.phrases import STEP_SAMPLES, Phrase
 from stenograf.llm.whisper.quiet import sounding, trim
 from stenograf.llm.whisper.vocabulary import Vocabulary
@@ -32,24 +29,16 @@ _LONG_WORD_FRAMES = 40  # 0.8 s: no word under that is called too long
 
 
 def time_words(
-    sound: Sound,
-    window: int,
+    borders: NDArray[np.int64],
     waveform: Waveform,
     spoken: Sequence[Phrase],
     vocabulary: Vocabulary,
-    heads: Heads,
-    prefix: Sequence[int],
     language: str,
 ) -> list[tuple[Word, ...]]:
     """Words of each phrase of one window, float32 (n_samples,), in samples from its first.
 
-    `prefix` are the tokens before the text, ending with the no-timestamps token.
+    `borders` are those of `token_borders` for the text tokens of all phrases together.
     """
-    text = [token for phrase in spoken for token in phrase.tokens]
-    frames = max(1, -(-waveform.shape[0] // STEP_SAMPLES))
-    tokens = [*prefix, *text, vocabulary.end]
-    attention = sound.attention(window, tokens, heads, frames)
-    borders = token_borders(attention, len(prefix))
     loud = sounding(waveform)
     timed: list[tuple[Word, ...]] = []
     first = 0
@@ -61,25 +50,27 @@ def time_words(
     return timed
 
 
-def token_borders(attention: torch.Tensor, prefix: int) -> NDArray[np.int64]:
+def token_borders(attention: NDArray[np.float32], prefix: int) -> NDArray[np.int64]:
     """First frame of each text token and the end of the last, int64, shape (text tokens + 1,).
 
     `attention`, (heads, tokens, frames), is of `prefix` tokens, the text and the end token. What
     a token attends to is what the one behind it says, so rows are read one earlier.
     """
-    mean = attention.mean(dim=-2, keepdim=True)
-    spread = attention.std(dim=-2, keepdim=True, unbiased=False).clamp_min(1e-9)
-    scores = _smooth((attention - mean) / spread).mean(dim=0)[prefix - 1 : -1]
-    return first_frames(-scores.double().cpu().numpy())
+    mean = attention.mean(axis=-2, keepdims=True)
+    spread = np.maximum(attention.std(axis=-2, keepdims=True), 1e-9)
+    scores = _smooth((attention - mean) / spread).mean(axis=0)[prefix - 1 : -1]
+    return first_frames(-scores.astype(np.float64))
 
 
-def _smooth(scores: torch.Tensor) -> torch.Tensor:
+def _smooth(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Median over `_SMOOTHING_FRAMES` frames, last dimension, edges mirrored."""
     half = _SMOOTHING_FRAMES // 2
     if scores.shape[-1] <= half:
         return scores
-    padded = torch.nn.functional.pad(scores, (half, half), mode="reflect")
-    return padded.unfold(-1, _SMOOTHING_FRAMES, 1).median(dim=-1).values
+    padded = np.pad(scores, [(0, 0)] * (scores.ndim - 1) + [(half, half)], mode="reflect")
+    around = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHING_FRAMES, axis=-1)
+    medians: NDArray[np.float32] = np.partition(around, half, axis=-1)[..., half]
+    return medians
 
 
 def first_frames(cost: NDArray[np.float64]) -> NDArray[np.int64]:
