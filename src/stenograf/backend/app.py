@@ -30,6 +30,8 @@ from stenograf.backend.queue import ThreadQueue
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
 from stenograf.backend.service import Service
+from stenograf.backend.textchat import ChatClient
+from stenograf.backend.textwork import TextWork
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
 from stenograf.backend.web import BodyLimit, RequestId, install_errors
@@ -158,9 +160,25 @@ def build(settings: BackendSettings) -> House:
         worker=worker,
         queue=ThreadQueue(worker.process_next, workers=settings.workers),
         hub=hub,
+        text=_text_work(settings),
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
     return House(settings, database, Recovery(database, boot_id=boot_id), service, chunks)
+
+
+def _text_work(settings: BackendSettings) -> TextWork:
+    chat = ChatClient(
+        settings.text_llm_url,
+        api_key=settings.text_llm_api_key.get_secret_value(),
+        model=settings.text_llm_model,
+        timeout_s=settings.text_llm_timeout_s,
+        in_flight=settings.text_llm_in_flight,
+    )
+    return TextWork(
+        chat,
+        context_chars=settings.text_llm_context_chars,
+        in_flight=settings.text_llm_in_flight,
+    )
 
 
 def _tools(settings: BackendSettings, engine: EngineClient) -> Tools:
@@ -189,6 +207,7 @@ def create_app(settings: BackendSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(house.open)
         yield
+        await house.service.text.close()
         await run_in_threadpool(house.close)
 
     app = FastAPI(title="stenograf backend", version=stenograf.__version__, lifespan=lifespan)

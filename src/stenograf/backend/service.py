@@ -13,6 +13,7 @@ from stenograf.backend.jobs import Content, JobStore
 from stenograf.backend.partial import partial_transcript
 from stenograf.backend.queue import ThreadQueue
 from stenograf.backend.snapshot import Snapshot
+from stenograf.backend.textwork import TextWork
 from stenograf.backend.uploads import UploadStore
 from stenograf.backend.worker import Worker
 from stenograf.contract.errors import (
@@ -53,6 +54,7 @@ class Service:
     worker: Worker
     queue: ThreadQueue
     hub: Hub
+    text: TextWork
     _ownership: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, request: JobRequest) -> JobView:

@@ -1,0 +1,147 @@
+"""Takes punctuation and capitals from a language model's answers, and not one word."""
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import pairwise
+
+from stenograf.backend.textsplit import Passages, Piece, normalized, word_spans
+
+_MIN_COMMON = 0.5  # an answer that shares fewer words with its piece is something else
+
+
+class Punctuated:
+    """A text whose pieces are corrected one after another; its words never change.
+
+    Where pieces overlap, the first half of the overlap is the earlier piece's, which has seen what
+    comes before, the second half the later one's, which sees what follows.
+    """
+
+    def __init__(self, passages: Passages, pieces: Sequence[Piece]) -> None:
+        text, spans = passages.text, passages.words
+        starts = [start for start, _ in spans]
+        ends = [end for _, end in spans]
+        self._passages = passages
+        self._forms = [text[start:end] for start, end in spans]
+        self._gaps = [
+            text[end:start] for end, start in zip(ends, [*starts[1:], len(text)], strict=False)
+        ]
+        self._lead = text[: starts[0]] if starts else text
+        self._owned = _owned(pieces)
+        self._pieces = pieces
+
+    def accept(self, index: int, answer: str) -> int:
+        """Correct the `index`-th piece; how many of its words the answer did not give back.
+
+        Those, and the punctuation around them, stay as they were; of an answer that is not about
+        the piece at all nothing is taken.
+        """
+        piece = self._pieces[index]
+        words = self._forms[piece.first_word : piece.end_word]
+        said = [answer[start:end] for start, end in word_spans(answer)]
+        matches = _matches(words, said)
+        missing = len(words) - len(matches)
+        if words and len(matches) < _MIN_COMMON * len(words):
+            return missing
+        spans = word_spans(answer)
+        first, behind = self._owned[index]
+        for at, there in matches.items():
+            word = piece.first_word + at
+            if not first <= word < behind:
+                continue
+            self._forms[word] = _spelled(self._forms[word], said[there])
+            if word == 0 and there == 0:
+                self._lead = answer[: spans[0][0]].lstrip()
+            self._take_gap(word, at, there, matches, answer, spans)
+        return missing
+
+    def _take_gap(
+        self,
+        word: int,
+        at: int,
+        there: int,
+        matches: dict[int, int],
+        answer: str,
+        spans: list[tuple[int, int]],
+    ) -> None:
+        """The punctuation behind a word, where the same word follows in both texts."""
+        if word == len(self._forms) - 1:
+            if there == len(spans) - 1:
+                self._gaps[word] = answer[spans[there][1] :].rstrip()
+            return
+        if matches.get(at + 1) != there + 1:
+            return
+        if self._forms[word].isdecimal() and self._forms[word + 1].isdecimal():
+            return  # 3.5 is not 3, 5
+        self._gaps[word] = answer[spans[there][1] : spans[there + 1][0]]
+
+    def text(self) -> str:
+        """The whole text as it stands now."""
+        return self._lead + self._words(0, len(self._forms))
+
+    def settled(self, index: int) -> str:
+        """What the `index`-th piece alone decides of the text; all of them joined are the text."""
+        return (self._lead if index == 0 else "") + self._words(*self._owned[index])
+
+    def _words(self, first: int, behind: int) -> str:
+        pairs = zip(self._forms[first:behind], self._gaps[first:behind], strict=True)
+        return "".join(form + gap for form, gap in pairs)
+
+    def passages(self) -> tuple[str, ...]:
+        """The text as it stands now, dealt out to the passages it came from."""
+        dealt: list[str] = []
+        carried, at = self._lead, 0
+        for passage in self._passages.passages:
+            count = len(word_spans(passage))
+            if not count:
+                dealt.append("")
+                continue
+            own = self._words(at, at + count)
+            at += count
+            last_gap = self._gaps[at - 1]
+            closing, space, opening = _split_gap(last_gap)
+            kept = own[: len(own) - len(last_gap)] + closing
+            dealt.append((carried + kept).strip())
+            carried = opening if space else ""
+        return tuple(dealt)
+
+
+def _spelled(word: str, said: str) -> str:
+    """The word as the answer spells it; a model that writes е for ё does not take ё away."""
+    if "ё" not in word.lower() or len(word) != len(said):
+        return said
+    pairs = zip(word, said, strict=True)
+    return "".join(_cased_yo(new) if old in "ёЁ" else new for old, new in pairs)
+
+
+def _cased_yo(letter: str) -> str:
+    return "Ё" if letter.isupper() else "ё"
+
+
+def _split_gap(gap: str) -> tuple[str, str, str]:
+    """What closes the word before, the first space, what opens the word after."""
+    for at, char in enumerate(gap):
+        if char.isspace():
+            return gap[:at], char, gap[at + 1 :].lstrip()
+    return gap, "", ""
+
+
+def _owned(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
+    firsts = [0]
+    for before, after in pairwise(pieces):
+        firsts.append((before.end_word + after.first_word) // 2)
+    behinds = [*firsts[1:], pieces[-1].end_word if pieces else 0]
+    return list(zip(firsts, behinds, strict=False))
+
+
+def _matches(words: Sequence[str], said: Sequence[str]) -> dict[int, int]:
+    """Index of each word of the piece that the answer gives back -> its index in the answer."""
+    ours = [normalized(word) for word in words]
+    theirs = [normalized(word) for word in said]
+    if ours == theirs:
+        return {at: at for at in range(len(ours))}
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    return {
+        block.a + step: block.b + step
+        for block in matcher.get_matching_blocks()
+        for step in range(block.size)
+    }
