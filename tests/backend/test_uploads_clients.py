@@ -12,7 +12,8 @@ import aiotus
 import pytest
 from tusclient.client import TusClient
 
-from .tus_peers import VERSION, Peer, install, ours
+from ..clients.kit import node_clients
+from .tus_peers import VERSION, Peer, ours
 
 SIZE = 3_000_001
 MIB = 1024**2
@@ -89,9 +90,8 @@ def test_aiotus(peer: Peer, root: Path, recording: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def modules(pytestconfig: pytest.Config) -> Path:
-    assert pytestconfig.cache is not None
-    return install(pytestconfig.cache.mkdir("tus-clients"))
+def modules() -> Path:
+    return node_clients()
 
 
 @pytest.mark.node

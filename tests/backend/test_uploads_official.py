@@ -10,7 +10,8 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from .tus_peers import CHUNK, MAX_BYTES, VERSION, Answer, Peer, digest, install, official, ours
+from ..clients.kit import node_clients
+from .tus_peers import CHUNK, MAX_BYTES, VERSION, Answer, Peer, digest, official, ours
 
 pytestmark = pytest.mark.node
 
@@ -163,10 +164,8 @@ DIFFERENCES: Mapping[str, tuple[tuple[int, ...], str]] = {
 
 
 @pytest.fixture(scope="module")
-def peers(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[tuple[Peer, Peer]]:
-    modules = install(pytestconfig.cache.mkdir("tus-clients"))  # type: ignore[union-attr]
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Peer, Peer]]:
+    modules = node_clients()
     roots = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("official")
     with ours(roots[0]) as mine, official(roots[1], modules) as theirs:
         yield mine, theirs

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import hashlib
 import http.client
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import psutil
 import pytest
 
 HERE = Path(__file__).parent
-CLIENTS = HERE.parent / "clients"
 VERSION = {"Tus-Resumable": "1.0.0"}
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
 MAX_BYTES = 64 * 1024**2
@@ -138,24 +136,3 @@ def ours(root: Path) -> contextlib.AbstractContextManager[Peer]:
 
 def official(root: Path, modules: Path) -> contextlib.AbstractContextManager[Peer]:
     return running(["node", str(modules / "official_server.mjs"), str(root)])
-
-
-def install(into: Path) -> Path:
-    """The Node clients with their packages under `into`; skips where there is no Node or npm."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed")
-    lock = (CLIENTS / "package-lock.json").read_bytes()
-    home = into / hashlib.sha256(lock).hexdigest()[:16]
-    home.mkdir(parents=True, exist_ok=True)
-    for source in CLIENTS.iterdir():
-        if source.is_file():
-            shutil.copy(source, home)
-    if not (home / "node_modules" / ".package-lock.json").exists():
-        subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=home,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            timeout=120,
-        )
-    return home
