@@ -17,10 +17,11 @@ import stenograf
 from stenograf.audio.decode import DecodeLimits
 from stenograf.audio.vad import VoiceDetector
 from stenograf.backend.api import jobs as jobs_api
-from stenograf.backend.api import legacy, openai, ops
+from stenograf.backend.api import asr, detect, legacy, openai, ops, seeds, whispercpp
 from stenograf.backend.api import uploads as uploads_api
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.db import Database
+from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub
 from stenograf.backend.jobs import JobStore
@@ -54,6 +55,7 @@ class House:
     recovery: Recovery
     service: Service
     chunks: ChunkStore
+    languages: LanguageDetector
     upkeep: Upkeep = field(init=False)
     _alone: IO[str] | None = None
     _model_was_away: bool = False
@@ -78,6 +80,7 @@ class House:
         if self._alone is not None and self.database.is_sqlite:
             released = self.recovery.release_dead()
             self.service.release_orphans()
+            self.languages.clean()
             self.service.worker.clean(self.recovery.unfinished())
             if released:
                 _log.info("%d unfinished recognitions go on", released)
@@ -94,6 +97,7 @@ class House:
         self.drain()
         self.upkeep.close()
         self.service.queue.close(_CLOSE_S)
+        self.languages.close()
         self.service.engine.close()
         self.service.uploads.close()
         self.database.close()
@@ -142,13 +146,14 @@ def build(settings: BackendSettings) -> House:
         model=settings.llm_model,
         window_timeout_s=settings.window_timeout_s,
     )
+    tools = _tools(settings, engine)
     boot_id = uuid.uuid4().hex
     ledger = Ledger(
         database, boot_id=boot_id, lease_s=settings.lease_s, retry_scale=settings.retry_scale
     )
     worker = Worker(
         ledger,
-        _tools(settings, engine),
+        tools,
         spools=data / "spool",
         path_of=uploads.path,
         publish=hub.publish,
@@ -163,7 +168,9 @@ def build(settings: BackendSettings) -> House:
         text=_text_work(settings),
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
-    return House(settings, database, Recovery(database, boot_id=boot_id), service, chunks)
+    languages = LanguageDetector(tools, data / "language")
+    recovery = Recovery(database, boot_id=boot_id)
+    return House(settings, database, recovery, service, chunks, languages)
 
 
 def _text_work(settings: BackendSettings) -> TextWork:
@@ -216,6 +223,10 @@ def create_app(settings: BackendSettings) -> FastAPI:
         uploads_api.router(house.service.uploads),
         jobs_api.router(house.service),
         openai.router(house.service),
+        asr.router(house.service),
+        detect.router(house.service, house.languages),
+        whispercpp.router(house.service),
+        seeds.router(house.service),
         legacy.router(house.service, house.chunks),
         ops.router(house.service),
     ):
@@ -232,6 +243,10 @@ def _add_middleware(app: FastAPI, settings: BackendSettings) -> None:
         limits={
             "/files": None,
             "/v1/audio/": None,
+            "/asr": None,
+            "/detect-language": None,
+            "/inference": None,
+            "/transcribe": None,
             "/get_answer": settings.max_get_answer_bytes,
         },
     )
