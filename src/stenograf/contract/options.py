@@ -72,6 +72,7 @@ class DecodeOptions(_Options):
         0.0, ge=0, le=1, description="0 starts greedy and climbs only where decoding fails"
     )
     word_timestamps: bool = Field(True, description="times for every word")
+    token_logprobs: bool = Field(False, description="the log-probability of every token")
 
 
 class GuardOptions(_Options):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stenograf.contract.pcm import SAMPLE_RATE
 
-__all__ = ["Level", "Levels", "Segment", "Transcript", "Turn", "Warning", "Word"]
+__all__ = ["Level", "Levels", "Segment", "TokenScore", "Transcript", "Turn", "Warning", "Word"]
 
 
 class _Frozen(BaseModel):
@@ -51,12 +51,25 @@ class Word(_Timed):
     speaker: str | None = None
 
 
+class TokenScore(_Frozen):
+    """One token as the recognizer wrote it; a letter may be spread over several tokens."""
+
+    utf8: tuple[int, ...] = Field(description="its bytes of the UTF-8 text, leading space included")
+    logprob: float = Field(description="natural-log probability")
+
+    @property
+    def text(self) -> str:
+        """Its text; bytes that are only a part of a letter become U+FFFD."""
+        return bytes(self.utf8).decode("utf-8", "replace")
+
+
 class Segment(_Timed):
     """A phrase: text between two timestamps, with the recognizer's own confidence figures."""
 
     text: str
     words: tuple[Word, ...] = ()
     tokens: tuple[int, ...] = ()
+    scores: tuple[TokenScore, ...] = Field((), description="one per token, where asked for")
     avg_logprob: float | None = Field(None, description="mean natural-log probability per token")
     no_speech_prob: float | None = Field(None, ge=0, le=1)
     compression_ratio: float | None = Field(None, description="utf-8 bytes / zlib bytes")

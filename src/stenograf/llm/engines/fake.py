@@ -11,7 +11,7 @@ import numpy as np
 
 from stenograf.contract.errors import Cancelled
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
-from stenograf.contract.transcript import Segment, Word
+from stenograf.contract.transcript import Segment, TokenScore, Word
 from stenograf.llm.engines.base import (
     Capabilities,
     EngineOptions,
@@ -95,8 +95,13 @@ def _segment(words: Sequence[Word], options: EngineOptions) -> Segment:
         text="".join(word.text for word in words),
         words=tuple(words) if options.decode.word_timestamps else (),
         tokens=tuple(_WORDS.index(word.text.strip()) for word in words),
+        scores=_scores(words) if options.decode.token_logprobs else (),
         avg_logprob=-0.1,
         no_speech_prob=0.0,
         compression_ratio=1.0,
         temperature=options.decode.temperature,
     )
+
+
+def _scores(words: Sequence[Word]) -> tuple[TokenScore, ...]:
+    return tuple(TokenScore(utf8=tuple(word.text.encode()), logprob=-0.1) for word in words)

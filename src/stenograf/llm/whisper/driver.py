@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stenograf.contract.pcm import Waveform
-from stenograf.contract.transcript import Segment, Warning, Word
+from stenograf.contract.transcript import Segment, TokenScore, Warning, Word
 from stenograf.llm.engines.base import (
     Capabilities,
     EngineOptions,
@@ -91,7 +91,9 @@ class WhisperEngine(ABC):
                 language=hearing.languages[i],
                 language_probability=hearing.language_probabilities[i],
                 no_speech_prob=hearing.no_speech[i],
-                segments=self._segments(window, readings[i], kept[i], borders.get(i), hearing, i),
+                segments=self._segments(
+                    window, readings[i], kept[i], borders.get(i), hearing, i, options
+                ),
                 warnings=self._warnings(readings[i], window.shape[0], invented=invented[i]),
             )
             for i, window in enumerate(windows)
@@ -105,6 +107,7 @@ class WhisperEngine(ABC):
         borders: NDArray[np.int64] | None,
         hearing: Hearing,
         index: int,
+        options: EngineOptions,
     ) -> tuple[Segment, ...]:
         timed: list[tuple[Word, ...]] = [()] * len(spoken)
         if borders is not None:
@@ -120,6 +123,7 @@ class WhisperEngine(ABC):
                     text=text,
                     words=words,
                     tokens=phrase.tokens,
+                    scores=self._scores(phrase) if options.decode.token_logprobs else (),
                     avg_logprob=phrase.avg_logprob,
                     no_speech_prob=hearing.no_speech[index],
                     compression_ratio=compression_ratio(text),
@@ -127,6 +131,12 @@ class WhisperEngine(ABC):
                 )
             )
         return tuple(segments)
+
+    def _scores(self, phrase: Phrase) -> tuple[TokenScore, ...]:
+        return tuple(
+            TokenScore(utf8=tuple(self._vocabulary.utf8(token)), logprob=logprob)
+            for token, logprob in zip(phrase.tokens, phrase.logprobs, strict=True)
+        )
 
     def _warnings(
         self, reading: ladder.Reading, n_samples: int, *, invented: bool

@@ -7,6 +7,7 @@ it: a token is looked up by its name in the tokenizer first.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from stenograf.contract.errors import StenografError
@@ -19,6 +20,18 @@ _TIMESTAMPS = 1501  # 0.00 s to 30.00 s in steps of 0.02 s
 _CAPTION_MARKS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』♩♪♫♬♭♮♯'
 _CAPTION_RUNS = ("<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "((", "))", "((", "[[", "]]",
                  "{{", "}}", "♪♪", "♪♪♪", "('", '("')  # fmt: skip
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Byte-level BPE writes printable bytes as themselves, the others as letters from U+0100 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + i): byte for i, byte in enumerate(others)
+    }
+
+
+_BYTES = _byte_alphabet()
 
 
 class Tokenizer(Protocol):
@@ -83,6 +96,14 @@ class Vocabulary:
     def text(self, tokens: Sequence[int]) -> str:
         """Text of tokens, special ones and timestamps left out."""
         return self.tokenizer.decode([token for token in tokens if token < self.end])
+
+    def utf8(self, token: int) -> bytes:
+        """The bytes that a text token stands for; they need not be whole letters."""
+        return bytes(_BYTES[char] for char in self._spellings.get(token, "") if char in _BYTES)
+
+    @cached_property
+    def _spellings(self) -> Mapping[int, str]:
+        return {token: text for text, token in self.tokenizer.get_vocab().items()}
 
 
 def build_vocabulary(
