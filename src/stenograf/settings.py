@@ -39,6 +39,16 @@ class _Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log line that is printed"
     )
+    published_on: str = Field(
+        "",
+        description="host address a container's port is published on, which then decides who "
+        "reaches the service; docker-compose.yaml sets it",
+    )
+    allow_no_key: bool = Field(
+        False,
+        description="start on an address that other machines reach although there is no key; "
+        "everybody who reaches it may use it",
+    )
 
 
 class LlmSettings(_Settings):
@@ -46,6 +56,12 @@ class LlmSettings(_Settings):
 
     llm_host: str = Field("127.0.0.1", description="address the model service listens on")
     llm_port: int = Field(4321, ge=0, le=65535, description="port of the model service")
+    llm_api_key: str = Field(
+        "",
+        description="key that the model service asks for, and that the backend sends to it or to "
+        "the server in its place; empty: none",
+        repr=False,
+    )
     local_llm_model: str = Field(
         DEFAULT_MODEL,
         description="hub id, folder (Hugging Face or CTranslate2 layout) or data/models/… path",
@@ -89,7 +105,7 @@ class BackendSettings(_Settings):
     llm_endpoint: Endpoint = Field(
         "http://127.0.0.1:4321", description="root of the model service, or any OpenAI-like server"
     )
-    llm_api_key: str = Field("", description="bearer token for that server, if it wants one")
+    llm_api_key: str = Field("", repr=False)
     llm_model: str = Field("", description="model name to ask it for; empty: its own")
     database_url: str = Field(
         "", description="SQLAlchemy URL; empty: SQLite file data/stenograf.db"
@@ -162,8 +178,25 @@ class BackendSettings(_Settings):
         300.0, ge=30, le=3600, description="sound that one live transcription may have waiting"
     )
     cors_origins: str = Field(
-        "http://localhost:8010,http://127.0.0.1:8010",
-        description="pages that may upload straight from the browser, comma separated",
+        "",
+        description="pages that may use the backend from a browser, comma separated, beside the "
+        "page of this house under the backend's own host name: https://page.example.org",
+    )
+    frontend_port: int = Field(8010, ge=0, le=65535)
+    backend_api_keys: str = Field(
+        "",
+        description="API keys, comma separated, beside those that `stenograf keys create` makes; "
+        "where there is any key every request needs one",
+        repr=False,
+    )
+    caller_requests_per_minute: int = Field(
+        6000, ge=0, description="requests a minute of one key or address, then 429; 0: any number"
+    )
+    caller_requests_at_once: int = Field(
+        200, ge=0, description="requests under way at once of one key or address; 0: any number"
+    )
+    caller_open_uploads: int = Field(
+        100, ge=0, description="unfinished uploads of one key or address; 0: any number"
     )
 
 
@@ -179,6 +212,14 @@ class FrontendSettings(_Settings):
         "",
         description="root of the backend as the browser sees it; empty: the page's own host "
         "name with the backend's port",
+    )
+
+
+class ClientSettings(_Settings):
+    """The command line."""
+
+    stenograf_api_key: str = Field(
+        "", description="API key that the command line sends to the backend", repr=False
     )
 
 
@@ -212,6 +253,7 @@ _SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("model service (llm, 4321)", LlmSettings),
     ("backend (8009)", BackendSettings),
     ("page (frontend, 8010)", FrontendSettings),
+    ("command line", ClientSettings),
     ("containers (docker-compose.yaml)", ContainerSettings),
 )
 
@@ -226,7 +268,7 @@ def env_example() -> str:
     for title, settings in _SECTIONS:
         lines += ["", f"# --- {title} ---"]
         for name, field in settings.model_fields.items():
-            if name in described:
+            if name in described or not field.description:  # another section describes it
                 continue
             described.add(name)
             lines += [f"# {line}" for line in wrap(field.description or "", 96)]

@@ -31,6 +31,7 @@ def test_retry_policy_belongs_to_the_class() -> None:
         "Unavailable": (300, 2),
         "ModelNotReady": (300, 2),
         "Overloaded": (300, 2),
+        "RateLimited": (300, 2),
         "OutOfResources": (1800, 3),
         "TextServiceUnavailable": (300, 2),
         "TextServiceTimeout": (30, 1),

@@ -4,21 +4,25 @@ import fcntl
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.cors import CORSMiddleware
 
 import stenograf
 from stenograf.audio.decode import DecodeLimits
 from stenograf.audio.vad import VoiceDetector
+from stenograf.backend.access import Access, Gate
 from stenograf.backend.api import jobs as jobs_api
 from stenograf.backend.api import asr, detect, legacy, openai, ops, seeds, whispercpp
+from stenograf.backend.api import realtime as realtime_api
+from stenograf.backend.api import session as session_api
 from stenograf.backend.api import uploads as uploads_api
+from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.db import Database
 from stenograf.backend.detection import LanguageDetector
@@ -26,23 +30,29 @@ from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub
 from stenograf.backend.jobs import JobStore
 from stenograf.backend.ledger import Ledger
+from stenograf.backend.limits import Limits, OpenUploads, Quota
+from stenograf.backend.origins import Origins, PageCors
 from stenograf.backend.pipeline import Tools
 from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
 from stenograf.backend.service import Service
 from stenograf.backend.textchat import ChatClient
 from stenograf.backend.textwork import TextWork
+from stenograf.backend.session import Sessions, secret_in
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
-from stenograf.backend.web import BodyLimit, RequestId, install_errors
+from stenograf.backend.web import BodyLimit, RequestId, SecurityHeaders, install_errors
 from stenograf.backend.worker import Worker
 from stenograf.contract.errors import StenografError
+from stenograf.exposure import is_local, refuse_exposed
 from stenograf.settings import BackendSettings
 
 _log = logging.getLogger(__name__)
 _JSON_BODY_BYTES = 1024**2
 _CHUNKS_TTL_S = 3600.0
+_KEYS_EVERY_S = 2.0
 _CLOSE_S = DRAIN_S + 1.0
 
 
@@ -56,6 +66,7 @@ class House:
     service: Service
     chunks: ChunkStore
     languages: LanguageDetector
+    keys: KeyRing
     upkeep: Upkeep = field(init=False)
     _alone: IO[str] | None = None
     _model_was_away: bool = False
@@ -69,13 +80,27 @@ class House:
                 Chore("taking back lost leases", min(lease_s / 2, 10.0), self._sweep),
                 Chore("looking for the model service", 1.0, self._wake),
                 Chore("removing expired uploads", 60.0, self._expire),
+                Chore("reading the API keys", _KEYS_EVERY_S, self.keys.sync),
             ]
         )
 
+    def prepare(self) -> None:
+        """Bring the database up to date and read the keys. Raises Exposed: see `exposure`."""
+        self.database.migrate(self.settings.data_dir / "migrate.lock")
+        self.keys.sync()
+        refuse_exposed(
+            "backend",
+            self.settings.backend_host,
+            self.settings.published_on,
+            has_key=self.keys.in_use,
+            allow_no_key=self.settings.allow_no_key,
+            remedy="Make a key with `python -m stenograf.keys create LABEL`",
+        )
+
     def open(self) -> None:
-        """Bring the database up to date, take back what a dead process held, begin to work."""
+        """Prepare, take back what a dead process held, begin to work."""
         data = self.settings.data_dir
-        self.database.migrate(data / "migrate.lock")
+        self.prepare()
         self._alone = _lock(data / "backend.lock")
         if self._alone is not None and self.database.is_sqlite:
             released = self.recovery.release_dead()
@@ -100,6 +125,8 @@ class House:
         self.languages.close()
         self.service.engine.close()
         self.service.uploads.close()
+        with suppress(OperationalError):  # when keys were last used is not worth a late end
+            self.keys.sync(closing=True)
         self.database.close()
         if self._alone is not None:
             self._alone.close()
@@ -168,9 +195,14 @@ def build(settings: BackendSettings) -> House:
         text=_text_work(settings),
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
+    keys = KeyRing(ApiKeyStore(database), _listed(settings.backend_api_keys))
     languages = LanguageDetector(tools, data / "language")
     recovery = Recovery(database, boot_id=boot_id)
-    return House(settings, database, recovery, service, chunks, languages)
+    return House(settings, database, recovery, service, chunks, languages, keys)
+
+
+def _listed(setting: str) -> list[str]:
+    return [part.strip() for part in setting.split(",") if part.strip()]
 
 
 def _text_work(settings: BackendSettings) -> TextWork:
@@ -209,20 +241,29 @@ def create_app(settings: BackendSettings) -> FastAPI:
     `app.state.house` holds the parts, for the process that ends them early.
     """
     house = build(settings)
+    origins = Origins(_listed(settings.cors_origins), settings.frontend_port)
+    gate = _gate(house, origins)
+    uploads = house.service.uploads
+    open_uploads = OpenUploads(settings.caller_open_uploads, lambda id: not uploads.info(id).sealed)
+
+    realtime = _realtime(house)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(house.open)
         yield
+        realtime.close()
         await house.service.text.close()
         await run_in_threadpool(house.close)
 
     app = FastAPI(title="stenograf backend", version=stenograf.__version__, lifespan=lifespan)
     app.state.house = house
     for router in (
-        uploads_api.router(house.service.uploads),
+        session_api.router(gate),
+        uploads_api.router(uploads, open_uploads),
         jobs_api.router(house.service),
         openai.router(house.service),
+        realtime_api.router(realtime),
         asr.router(house.service),
         detect.router(house.service, house.languages),
         whispercpp.router(house.service),
@@ -231,12 +272,35 @@ def create_app(settings: BackendSettings) -> FastAPI:
         ops.router(house.service),
     ):
         app.include_router(router)
-    _add_middleware(app, settings)
+    _add_middleware(app, settings, gate, origins)
     install_errors(app)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: BackendSettings) -> None:
+def _gate(house: House, origins: Origins) -> Gate:
+    settings = house.settings
+    return Gate(
+        house.keys,
+        Sessions(secret_in(settings.data_dir / "session.secret")),
+        origins,
+        local=is_local(settings.backend_host, settings.published_on),
+        allow_no_key=settings.allow_no_key,
+    )
+
+
+def _realtime(house: House) -> RealtimeDesk:
+    settings = house.settings
+    return RealtimeDesk(
+        house.service,
+        VoiceDetector(),
+        max_connections=settings.realtime_max_connections,
+        idle_timeout_s=settings.realtime_idle_timeout_s,
+        max_buffer_s=settings.realtime_max_buffer_s,
+    )
+
+
+def _add_middleware(app: FastAPI, settings: BackendSettings, gate: Gate, origins: Origins) -> None:
+    """The last one added sees a request first."""
     app.add_middleware(
         BodyLimit,
         default=_JSON_BODY_BYTES,
@@ -250,17 +314,23 @@ def _add_middleware(app: FastAPI, settings: BackendSettings) -> None:
             "/get_answer": settings.max_get_answer_bytes,
         },
     )
+    quota = Quota(settings.caller_requests_per_minute, settings.caller_requests_at_once)
+    app.add_middleware(Limits, quota=quota)
+    app.add_middleware(Access, gate=gate)
     app.add_middleware(
-        CORSMiddleware,
-        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin],
-        allow_methods=["GET", *uploads_api.METHODS],
-        allow_headers=[*uploads_api.REQUEST_HEADERS, "Last-Event-ID", "Range"],
-        expose_headers=[
+        PageCors,
+        origins=origins,
+        methods=["GET", *uploads_api.METHODS],
+        headers=[
+            *uploads_api.REQUEST_HEADERS,
+            *("Authorization", "X-API-Key", "Last-Event-ID", "Range"),
+        ],
+        exposed=[
             *uploads_api.EXPOSED_HEADERS,
             *("X-Request-Id", "Retry-After", "Content-Disposition", "Content-Range"),
         ],
-        max_age=3600,
     )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
 
 

@@ -2,11 +2,14 @@
 
 import logging
 import socket
+import sys
 
 import uvicorn
 
 from stenograf.backend.app import House, create_app
+from stenograf.contract.errors import StenografError
 from stenograf.httpserver import deadline_protocol
+from stenograf.redact import mask_logs
 from stenograf.settings import BackendSettings
 
 _GRACE_S = 3  # what is cut off after it resumes: uploads at their offset, jobs at their window
@@ -34,7 +37,11 @@ def main() -> None:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+        app.state.house.prepare()
+    except StenografError as error:
+        sys.exit(f"The backend does not start. {error.message} {error.hint or ''}".rstrip())
     config = uvicorn.Config(
         app,
         host=settings.backend_host,
@@ -43,5 +50,8 @@ def main() -> None:
         http=deadline_protocol(idle_timeout_s=settings.request_timeout_s),
         timeout_graceful_shutdown=_GRACE_S,
         server_header=False,
+        ws_per_message_deflate=False,  # sound does not shrink, and small messages could unfold
+        ws_ping_timeout=None,  # a client that is not read from for a while cannot answer pings
     )
+    mask_logs()
     _Server(config, app.state.house).run()

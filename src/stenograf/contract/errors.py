@@ -11,6 +11,7 @@
     │   ├── ChecksumMismatch            460 checksum_mismatch
     │   └── TextServiceNotConfigured    422 text_service_not_configured
     ├── Unauthorized                    401 unauthorized
+    ├── Forbidden                       403 forbidden
     ├── NotFound                        404 not_found
     │   └── ModelNotFound               404 model_not_found
     ├── Gone                            410 gone
@@ -25,6 +26,7 @@
         ├── Unavailable                 503 unavailable             5 min x 2
         │   ├── ModelNotReady           503 model_not_ready
         │   └── Overloaded              429 overloaded
+        │       └── RateLimited         429 rate_limited
         ├── OutOfResources              507 out_of_resources       30 min x 3
         └── TextServiceFailed           502 text_service_failed
             ├── TextServiceUnavailable  503 text_service_unavailable   5 min x 2
@@ -158,6 +160,12 @@ class Unauthorized(StenografError):
     code, status = "unauthorized", 401
 
 
+class Forbidden(StenografError):
+    """The caller may not do this from where it is, whatever it knows."""
+
+    code, status = "forbidden", 403
+
+
 class NotFound(StenografError):
     """There is no such thing here."""
 
@@ -242,6 +250,12 @@ class Overloaded(Unavailable):
     """The queue is full; `retry_after_s` says when to come back."""
 
     code, status = "overloaded", 429
+
+
+class RateLimited(Overloaded):
+    """This caller asks for more than its share; `retry_after_s` says when to come back."""
+
+    code = "rate_limited"
 
 
 class OutOfResources(Transient):

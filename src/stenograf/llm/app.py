@@ -1,6 +1,7 @@
 """The model service: `create_app(settings)`, and `python -m stenograf.llm` to run it."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,13 +10,17 @@ import uvicorn
 from fastapi import FastAPI
 
 import stenograf
+from stenograf.contract.errors import StenografError
+from stenograf.exposure import refuse_exposed
 from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
 from stenograf.llm.engines.factory import EngineSettings, engine_factory
-from stenograf.llm.http import BodyLimit, RequestId, install_errors
+from stenograf.llm.http import BodyLimit, KeyCheck, RequestId, install_errors
 from stenograf.llm.models import EngineFactory, ModelHost
+from stenograf.redact import mask_logs
 from stenograf.settings import LlmSettings
 
+_NOT_STARTED = 3  # exit code, as uvicorn's own command line has it
 _FINISH_S = 3  # for requests under way when the service is told to stop
 
 
@@ -46,6 +51,8 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
     app = FastAPI(title="stenograf model service", version=stenograf.__version__, lifespan=lifespan)
     app.include_router(api.router())
     app.add_middleware(BodyLimit, limit_bytes=settings.llm_max_upload_bytes)
+    if settings.llm_api_key:
+        app.add_middleware(KeyCheck, key=settings.llm_api_key)
     app.add_middleware(RequestId)
     install_errors(app)
     return app
@@ -77,7 +84,18 @@ def main() -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    uvicorn.run(
+    try:
+        refuse_exposed(
+            "model service",
+            settings.llm_host,
+            settings.published_on,
+            has_key=bool(settings.llm_api_key),
+            allow_no_key=settings.allow_no_key,
+            remedy="Set LLM_API_KEY",
+        )
+    except StenografError as error:
+        sys.exit(f"The model service does not start. {error.message} {error.hint or ''}".rstrip())
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.llm_host,
         port=settings.llm_port,
@@ -85,3 +103,8 @@ def main() -> None:
         http=deadline_protocol(),
         timeout_graceful_shutdown=_FINISH_S,
     )
+    mask_logs()
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(_NOT_STARTED)

@@ -1,13 +1,16 @@
 """What every answer of the service shares: request id, bounded bodies, one error handler."""
 
+import hmac
 import logging
 import re
 import uuid
+from hashlib import sha256
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +18,7 @@ from stenograf.contract.errors import (
     BadOptions,
     StenografError,
     TooLarge,
+    Unauthorized,
     error_json,
 )
 
@@ -45,6 +49,35 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+_OPEN_PATHS = ("/health", "/ready")
+
+
+class KeyCheck:
+    """Lets in who sends the key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._digest = sha256(key.encode()).digest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the request, or answer 401."""
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+            headers = Headers(scope=scope)
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            given = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+            digest = sha256(given.strip().encode("latin-1")).digest()
+            if not hmac.compare_digest(digest, self._digest):
+                error = Unauthorized(
+                    "A key is needed here, and this is not it.",
+                    hint="Send LLM_API_KEY as `Authorization: Bearer KEY`.",
+                )
+                challenge = {"WWW-Authenticate": 'Bearer realm="stenograf"'}
+                answer = _render(Request(scope), error, headers=challenge)
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

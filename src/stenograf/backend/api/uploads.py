@@ -8,7 +8,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from stenograf.backend.access import caller_of
 from stenograf.backend.api import tus
+from stenograf.backend.limits import OpenUploads
 from stenograf.backend.uploads import Upload, UploadStore
 from stenograf.contract.errors import (
     BadRequest,
@@ -36,10 +38,14 @@ _HIDDEN_ROUTES = (  # the slash is for clients that add one, POST for X-HTTP-Met
 )
 
 
-def router(store: UploadStore) -> APIRouter:
-    """The routes of tus 1.0 over `store`; they render errors themselves, with tus headers."""
+def router(store: UploadStore, open_uploads: OpenUploads | None = None) -> APIRouter:
+    """The routes of tus 1.0 over `store`; they render errors themselves, with tus headers.
+
+    `open_uploads` bounds how many unfinished ones a caller may have, None does not.
+    """
     routes = APIRouter(tags=["uploads"])
-    endpoint = _Endpoint(store).serve
+    no_bound = OpenUploads(0, lambda _: True)
+    endpoint = _Endpoint(store, open_uploads or no_bound).serve
     for method, path, summary in _ROUTES:
         routes.add_api_route(
             path,
@@ -55,8 +61,9 @@ def router(store: UploadStore) -> APIRouter:
 
 
 class _Endpoint:
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, store: UploadStore, open_uploads: OpenUploads) -> None:
         self._store = store
+        self._open_uploads = open_uploads
         self._collection = {"POST": self._create, "OPTIONS": self._discover}
         self._member: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "HEAD": self._status,
@@ -102,7 +109,10 @@ class _Endpoint:
         metadata = tus.metadata(request.headers)
         with_chunk = request.headers.get("Content-Type") == tus.CHUNK_TYPE
         checksum = tus.checksum(request.headers) if with_chunk else None
+        caller = caller_of(request)
+        await run_in_threadpool(self._open_uploads.check, caller)
         upload = await run_in_threadpool(self._store.create, length, metadata)
+        self._open_uploads.add(caller, upload.id)
         headers = {"Location": _location(request, upload)}
         if with_chunk:
             try:

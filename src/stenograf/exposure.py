@@ -1,0 +1,45 @@
+"""Where a service may listen: beyond this machine only with a key, or when told that none is meant.
+
+Inside a container a service listens on every address; who reaches it is decided by the address its
+port is published on, so that one counts.
+"""
+
+import ipaddress
+
+from stenograf.contract.errors import StenografError
+
+
+class Exposed(StenografError):
+    """The service would be open to other machines without a key."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, an address or `localhost`, is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def is_local(listens_on: str, published_on: str) -> bool:
+    """Whether only this machine reaches a service on these addresses; "" publishes nothing."""
+    return is_loopback(published_on or listens_on)
+
+
+def refuse_exposed(
+    service: str,
+    listens_on: str,
+    published_on: str,
+    *,
+    has_key: bool,
+    allow_no_key: bool,
+    remedy: str,
+) -> None:
+    """Raise Exposed for a `service` without a key that other machines would reach."""
+    if has_key or allow_no_key or is_local(listens_on, published_on):
+        return
+    address = published_on or listens_on
+    raise Exposed(
+        f"The {service} would listen on {address} without a key, open to everybody who reaches it.",
+        hint=f"{remedy}, or say ALLOW_NO_KEY=true.",
+    )
