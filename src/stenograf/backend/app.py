@@ -20,6 +20,7 @@ from stenograf.backend.access import Access, Gate
 from stenograf.backend.api import jobs as jobs_api
 from stenograf.backend.api import asr, detect, legacy, openai, ops, seeds, whispercpp
 from stenograf.backend.api import realtime as realtime_api
+from stenograf.backend.api import realtime as realtime_api
 from stenograf.backend.api import session as session_api
 from stenograf.backend.api import uploads as uploads_api
 from stenograf.backend.apikeys import ApiKeyStore, KeyRing
@@ -34,6 +35,7 @@ from stenograf.backend.limits import Limits, OpenUploads, Quota
 from stenograf.backend.origins import Origins, PageCors
 from stenograf.backend.pipeline import Tools
 from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
@@ -248,10 +250,13 @@ def create_app(settings: BackendSettings) -> FastAPI:
 
     realtime = _realtime(house)
 
+    realtime = _realtime(house)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(house.open)
         yield
+        realtime.close()
         realtime.close()
         await house.service.text.close()
         await run_in_threadpool(house.close)
@@ -263,6 +268,7 @@ def create_app(settings: BackendSettings) -> FastAPI:
         uploads_api.router(uploads, open_uploads),
         jobs_api.router(house.service),
         openai.router(house.service),
+        realtime_api.router(realtime),
         realtime_api.router(realtime),
         asr.router(house.service),
         detect.router(house.service, house.languages),
@@ -285,6 +291,17 @@ def _gate(house: House, origins: Origins) -> Gate:
         origins,
         local=is_local(settings.backend_host, settings.published_on),
         allow_no_key=settings.allow_no_key,
+    )
+
+
+def _realtime(house: House) -> RealtimeDesk:
+    settings = house.settings
+    return RealtimeDesk(
+        house.service,
+        VoiceDetector(),
+        max_connections=settings.realtime_max_connections,
+        idle_timeout_s=settings.realtime_idle_timeout_s,
+        max_buffer_s=settings.realtime_max_buffer_s,
     )
 
 
