@@ -81,6 +81,7 @@ class FakeJob:
     windows: list[WindowEvent] = field(default_factory=list)
     silent: bool = False
     attempt: int = 0
+    removed: tuple[Warning, ...] = ()
     error: StenografError | None = None  # what the next attempt ends with
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -164,7 +165,7 @@ class FakeJobs:
         return Transcript(
             duration=round((job.view.duration_s or 0) * SAMPLE_RATE),
             segments=tuple(s for window in job.windows for s in window.segments),
-            warnings=(silence,) if job.silent else (),
+            warnings=(silence,) if job.silent else job.removed,
             levels=levels,
             model="fake",
         )

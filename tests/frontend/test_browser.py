@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from stenograf.contract.errors import OutOfResources
 from stenograf.contract.jobs import JobStatus
+from stenograf.contract.transcript import Warning
 from stenograf.frontend.i18n import catalogue
 
 from .conftest import RunningPage, wav_file
@@ -145,7 +146,7 @@ def test_text_can_be_taken_away(open_page: Open, backend: FakeBackend) -> None:
     expect(page.locator(".exports [aria-live]")).to_have_text(RU["export.copied"])
     assert page.evaluate("navigator.clipboard.readText()") == " ".join(PHRASES[:2])
     for kind in ("txt", "srt", "vtt", "tsv", "json", "verbose_json"):
-        page.locator("summary").click()
+        page.locator(".menu summary").click()
         with page.expect_download() as download:
             page.locator(f"[data-format={kind}]").click()
         assert PHRASES[1] in Path(download.value.path()).read_text("utf-8")
@@ -268,6 +269,24 @@ def test_silence_gives_a_reason_and_no_text(open_page: Open, backend: FakeBacken
     page = open_page(f"/?job={job.id}")
     expect(page.locator(".job .notice:visible")).to_contain_text(RU["warning.no_speech"])
     expect(page.locator(".line")).to_have_count(0)
+
+
+def test_what_was_removed_can_be_looked_up(open_page: Open, backend: FakeBackend) -> None:
+    job = backend.jobs.add("запись.wav", wav_file(9), run=False)
+    fake = backend.jobs.get(job.id)
+    invented = "Субтитры <b>сделал</b> кто-то"
+    fake.removed = (
+        Warning(
+            code="credits_removed", message="Removed.", start=80_000, end=90_000, text=invented
+        ),
+    )
+    backend.jobs.start(fake)
+    page = open_page(f"/?job={job.id}")
+    page.get_by_text(RU["text.removed"].format(count=1)).click()
+    expect(page.locator(".removed li")).to_contain_text(invented)
+    page.locator(".removed .stamp").click()
+    expect(page.locator(".line.now")).to_have_count(1)
+    assert 5 <= played_s(page) < 7
 
 
 def test_link_to_nowhere_has_a_way_out(open_page: Open, backend: FakeBackend) -> None:

@@ -36,7 +36,7 @@ def built_keys() -> set[str]:
         *(f"export.{name}" for name in formats),
         *(f"export.{name}.what" for name in formats),
         "warning.no_speech",
-        "warning.silence",
+        "warning.no_sound",
     }
 
 

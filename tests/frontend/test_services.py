@@ -77,7 +77,10 @@ def test_recording_goes_through_the_whole_house(
     for _ in range(20):
         slider.press("ArrowLeft")
     expect(slider).to_have_value("10")
-    page.wait_for_timeout(500)  # the settings travel to the page's process and back
+    # the settings travel to the page's process and back
+    page.locator(
+        ".uploader[data-options*='\"chunk_size_s\":10'][data-options*='\"vad\":false']"
+    ).wait_for()
     page.locator("[data-testid=file-input]").set_input_files(recording)
 
     expect(page.locator(".job h1")).to_have_text("Планёрка в четверг.wav")
@@ -97,7 +100,7 @@ def test_recording_goes_through_the_whole_house(
     expect(page.locator(".lane.after .caption")).to_contain_text("+")  # quiet: was lifted
     page.locator(".stamp").nth(2).click()
     expect(page.locator(".line.now .said")).to_have_text(shown[2])
-    page.locator("summary").click()
+    page.locator(".menu summary").click()
     with page.expect_download() as download:
         page.locator("[data-format=srt]").click()
     assert download.value.suggested_filename == "Планёрка в четверг.srt"

@@ -66,12 +66,13 @@ class JobView {
     this.dock = h("div", { class: "dock" }, this.player.root, this.toolbar);
     this.text = h("section", { class: "text", hidden: true, "aria-label": say("text.label") },
       this.lines.root);
+    this.removed = h("details", { class: "removed small muted", hidden: true });
     this.root.replaceChildren(
       h("button", { class: "link small back", type: "button", onclick: act("home") },
         icon("back", 18), say("action.home")),
       h("header", { class: "head" },
         h("div", { class: "grow" }, this.title, this.meta), this.stop, this.remove),
-      this.status.root, this.sound, this.dock, this.text, this.confirm);
+      this.status.root, this.sound, this.dock, this.text, this.removed, this.confirm);
     this.feed = new JobFeed(backendRoot(backend), jobId, (event, ...rest) => this[`on_${event}`](...rest));
   }
 
@@ -118,10 +119,26 @@ class JobView {
     this.text.hidden = this.toolbar.hidden = !this.lines.segments.length;
     this.text.classList.toggle("live", live);
     this.exports.offer(this.feed.url, partial);
+    this.#listRemoved(transcript?.warnings ?? []);
     if (transcript && !partial) {
       this.status.showWarnings(transcript.warnings ?? [], !this.lines.segments.length);
     }
     if (follows) atEnd.scrollTo({ top: atEnd.scrollHeight, behavior: "smooth" });
+  }
+
+  // What the recognizer wrote and the guards took out, with the place to listen and judge.
+  #listRemoved(warnings) {
+    const taken = warnings.filter((warning) => warning.text);
+    this.removed.hidden = !taken.length;
+    this.removed.replaceChildren(
+      h("summary", {}, this.say("text.removed", { count: taken.length })),
+      h("ul", {}, taken.map((warning) => {
+        const start_s = warning.start / SAMPLE_RATE;
+        return h("li", {}, h("button", {
+          class: "quiet num stamp", type: "button", onclick: () => this.player.seek(start_s, true),
+          "aria-label": this.say("text.listen_from", { time: clock(start_s) }),
+        }, clock(start_s)), " ", warning.text);
+      })));
   }
 
   #layoutSwitch() {

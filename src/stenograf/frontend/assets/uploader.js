@@ -28,6 +28,7 @@ class UploaderView {
     const redraw = this.data?.language !== data.language || this.data?.compact !== data.compact;
     this.data = data;
     this.backend = backendRoot(data.backend);
+    this.root.dataset.options = JSON.stringify(data.options);  // what the next file will get
     this.queue.recover(this.backend);
     if (redraw) {
       this.rows.clear();
