@@ -20,7 +20,6 @@ from stenograf.backend.access import Access, Gate
 from stenograf.backend.api import jobs as jobs_api
 from stenograf.backend.api import asr, detect, legacy, openai, ops, seeds, whispercpp
 from stenograf.backend.api import realtime as realtime_api
-from stenograf.backend.api import realtime as realtime_api
 from stenograf.backend.api import session as session_api
 from stenograf.backend.api import uploads as uploads_api
 from stenograf.backend.apikeys import ApiKeyStore, KeyRing
@@ -35,7 +34,6 @@ from stenograf.backend.limits import Limits, OpenUploads, Quota
 from stenograf.backend.origins import Origins, PageCors
 from stenograf.backend.pipeline import Tools
 from stenograf.backend.queue import ThreadQueue
-from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
@@ -96,7 +94,7 @@ class House:
             self.settings.published_on,
             has_key=self.keys.in_use,
             allow_no_key=self.settings.allow_no_key,
-            remedy="Make a key with `python -m stenograf.keys create LABEL`",
+            remedy="Make a key with `stenograf keys create LABEL`",
         )
 
     def open(self) -> None:
@@ -161,7 +159,7 @@ def build(settings: BackendSettings) -> House:
     """The parts of a backend, wired; nothing runs yet."""
     data = settings.data_dir.resolve()
     data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database_url or f"sqlite:///{data / 'stenograf.db'}")
+    database = Database(settings.database)
     hub = Hub()
     uploads = UploadStore(
         data / "uploads",
@@ -250,13 +248,10 @@ def create_app(settings: BackendSettings) -> FastAPI:
 
     realtime = _realtime(house)
 
-    realtime = _realtime(house)
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(house.open)
         yield
-        realtime.close()
         realtime.close()
         await house.service.text.close()
         await run_in_threadpool(house.close)
@@ -268,7 +263,6 @@ def create_app(settings: BackendSettings) -> FastAPI:
         uploads_api.router(uploads, open_uploads),
         jobs_api.router(house.service),
         openai.router(house.service),
-        realtime_api.router(realtime),
         realtime_api.router(realtime),
         asr.router(house.service),
         detect.router(house.service, house.languages),
@@ -291,17 +285,6 @@ def _gate(house: House, origins: Origins) -> Gate:
         origins,
         local=is_local(settings.backend_host, settings.published_on),
         allow_no_key=settings.allow_no_key,
-    )
-
-
-def _realtime(house: House) -> RealtimeDesk:
-    settings = house.settings
-    return RealtimeDesk(
-        house.service,
-        VoiceDetector(),
-        max_connections=settings.realtime_max_connections,
-        idle_timeout_s=settings.realtime_idle_timeout_s,
-        max_buffer_s=settings.realtime_max_buffer_s,
     )
 
 

@@ -52,8 +52,6 @@ def main() -> None:
         server_header=False,
         ws_per_message_deflate=False,  # sound does not shrink, and small messages could unfold
         ws_ping_timeout=None,  # a client that is not read from for a while cannot answer pings
-        ws_per_message_deflate=False,  # sound does not shrink, and small messages could unfold
-        ws_ping_timeout=None,  # a client that is not read from for a while cannot answer pings
     )
     mask_logs()
     _Server(config, app.state.house).run()
