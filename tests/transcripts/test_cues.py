@@ -1,6 +1,9 @@
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import combinations, pairwise
 
+import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Segment, Transcript, Word
@@ -66,6 +69,80 @@ def test_a_cue_is_too_fast_or_too_short_only_where_the_next_one_presses(
         needed_ms = min(MAX_CUE_MS, sum(map(len, cue.lines)) * 1000 / MAX_CPS)
         if length_ms < max(MIN_CUE_MS, needed_ms):
             assert cue.end_ms >= border
+
+
+SILENCE_MS = 5_000
+MS = SAMPLE_RATE // 1000
+
+
+@st.composite
+def stretches(draw: st.DrawFn) -> list[Word]:
+    """Up to nine words without a pause that would end a cue by itself, slow to very fast."""
+    cursor_ms = draw(st.integers(0, 2_000))
+    words = []
+    for _ in range(draw(st.integers(1, 9))):
+        text = draw(st.sampled_from(["и", "дом,", "слово", "сообщение.", "прогнозируемое"]))
+        text *= draw(st.sampled_from([1, 1, 2]))
+        end_ms = cursor_ms + round(len(text) * draw(st.sampled_from([20, 45, 55, 70, 120])))
+        words.append(Word(start=cursor_ms * MS, end=end_ms * MS, text=f" {text}"))
+        cursor_ms = end_ms + draw(st.sampled_from([0, 0, 30, 200, 600, 1_200]))
+    return words
+
+
+def _fits_two_lines(texts: Sequence[str]) -> bool:
+    return any(
+        len(" ".join(texts[:at])) <= MAX_LINE_CHARS and len(" ".join(texts[at:])) <= MAX_LINE_CHARS
+        for at in range(1, len(texts) + 1)
+    )
+
+
+def _can_be_shown(words: Sequence[Word], next_ms: int) -> bool:
+    """Whether these words, as one cue, are inside every limit."""
+    start_ms, end_ms = words[0].start // MS, words[-1].end // MS
+    texts = [word.text.strip() for word in words]
+    needed_ms = max(MIN_CUE_MS, len(" ".join(texts)) * 1000 / MAX_CPS)
+    longest_ms = min(next_ms - start_ms, MAX_CUE_MS)
+    shown_ms = max(end_ms - start_ms, min(longest_ms, needed_ms))
+    return _fits_two_lines(texts) and needed_ms <= shown_ms <= MAX_CUE_MS
+
+
+def _some_cut_keeps_the_limits(words: Sequence[Word], end_ms: int) -> bool:
+    """Every way to cut, tried."""
+    starts = [*(word.start // MS for word in words), end_ms]
+    return any(
+        all(_can_be_shown(words[a:b], starts[b]) for a, b in pairwise((0, *inner, len(words))))
+        for count in range(len(words))
+        for inner in combinations(range(1, len(words)), count)
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(stretches())
+def test_cues_are_inside_every_limit_whenever_any_cut_is(words: list[Word]) -> None:
+    segment = Segment(
+        start=words[0].start,
+        end=words[-1].end,
+        text="".join(word.text for word in words).strip(),
+        words=tuple(words),
+    )
+    transcript = Transcript(duration=words[-1].end + SILENCE_MS * MS, segments=(segment,))
+    shown = cues(transcript)
+    inside = all(
+        max(MIN_CUE_MS, len(" ".join(cue.lines)) * 1000 / MAX_CPS)
+        <= cue.end_ms - cue.start_ms
+        <= MAX_CUE_MS
+        for cue in shown
+    )
+    assert inside == _some_cut_keeps_the_limits(words, milliseconds(transcript.duration))
+
+
+@pytest.mark.parametrize("cps", [8, 12, 14, 16])
+def test_speech_at_an_ordinary_pace_is_always_inside_the_limits(cps: float) -> None:
+    sentence = "Мастер приедет завтра утром в десять часов, подготовьте документы и ключи."
+    for cue in cues(of(spoken(" ".join([sentence] * 30), cps=cps, gap_s=0.06))):
+        length_s = (cue.end_ms - cue.start_ms) / 1000
+        assert MIN_CUE_MS / 1000 <= length_s <= MAX_CUE_MS / 1000
+        assert len(" ".join(cue.lines)) / length_s <= MAX_CPS
 
 
 def test_breaks_at_the_sentence_rather_than_inside_it() -> None:

@@ -1,13 +1,16 @@
 """Subtitles a person can read: recognized words re-cut to lines and times.
 
 The limits are the usual ones of broadcasters' style guides: two lines of 42 characters, 17
-characters per second, 0.8 to 7 seconds. Length limits always hold; a cue is faster or shorter
-only where speech itself is.
+characters per second, 0.8 to 7 seconds. Lines and the longest time hold always. The reading speed
+and the shortest time hold for every cue of a stretch (one speaker, no long pause) if any way to
+cut that stretch keeps them; where none does, speech itself is faster, and the cut is the one that
+reads best.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import inf
 
 from stenograf.contract.transcript import Segment, Transcript
 from stenograf.transcripts.clock import milliseconds
@@ -56,13 +59,15 @@ def cues(transcript: Transcript, *, label_speakers: bool = False) -> list[Cue]:
     With `label_speakers` a change of speaker is written into the text, `[SPEAKER_00] …`.
     """
     last_ms = max(milliseconds(transcript.duration), *_ends(transcript), 1)
+    runs = list(_runs(transcript))
+    ends_ms = [*(run[0].start_ms for run in runs[1:]), last_ms]
     drafts: list[Cue] = []
     speaker: str | None = None
-    for run in _runs(transcript):
+    for run, end_ms in zip(runs, ends_ms, strict=False):
         if label_speakers and run[0].speaker and run[0].speaker != speaker:
             run = _labelled(run)
         speaker = run[0].speaker
-        drafts.extend(_cut(run))
+        drafts.extend(_cut(run, end_ms))
     return _timed(drafts, last_ms)
 
 
@@ -152,46 +157,87 @@ def _split_long(unit: _Unit) -> Iterator[_Unit]:
         )
 
 
-def _cut(run: list[_Unit]) -> Iterator[Cue]:
-    """The cheapest cut of a run into cues, by dynamic programming from the end."""
-    count = len(run)
+@dataclass(frozen=True)
+class _Stretch:
+    """A run, the time until which its last cue may stay, and how wide pieces of it are."""
+
+    units: list[_Unit]
+    end_ms: int
+    marks: list[int]
+
+    def chars(self, first: int, last: int) -> int:
+        return self.marks[last + 1] - self.marks[first] - (not self.units[first].glued)
+
+    def spoken_ms(self, first: int, last: int) -> int:
+        return self.units[last].end_ms - self.units[first].start_ms
+
+    def needed_ms(self, first: int, last: int) -> int:
+        return _reading_ms(self.chars(first, last))
+
+    def shown_ms(self, first: int, last: int) -> int:
+        """What `_timed` will give to a cue of these units."""
+        is_last = last + 1 == len(self.units)
+        next_ms = self.end_ms if is_last else self.units[last + 1].start_ms
+        room_ms = min(next_ms - self.units[first].start_ms, MAX_CUE_MS)
+        return max(self.spoken_ms(first, last), min(self.needed_ms(first, last), room_ms))
+
+
+def _reading_ms(chars: int) -> int:
+    return max(MIN_CUE_MS, -(-chars * 1000 // MAX_CPS))
+
+
+def _cut(run: list[_Unit], end_ms: int) -> Iterator[Cue]:
+    """The best cut of a run into cues: inside the limits if there is one, else the cheapest."""
     marks = [0, *accumulate(len(unit.text) + (not unit.glued) for unit in run)]
-
-    def width(first: int, last: int) -> int:
-        return marks[last + 1] - marks[first] - (not run[first].glued)
-
-    best = [0.0] * (count + 1)
-    after = [0] * count
-    for first in reversed(range(count)):
-        best[first] = float("inf")
-        line_end = first
-        while line_end + 1 < count and width(first, line_end + 1) <= MAX_LINE_CHARS:
-            line_end += 1
-        for last in range(first, count):
-            if last > line_end and width(line_end + 1, last) > MAX_LINE_CHARS:
-                break
-            if last > first and run[last].end_ms - run[first].start_ms > MAX_CUE_MS:
-                break
-            cost = best[last + 1] + _cost(run, first, last, width(first, last))
-            if cost < best[first]:
-                best[first], after[first] = cost, last + 1
+    stretch = _Stretch(run, end_ms, marks)
+    after = _cheapest(stretch, strict=True) or _cheapest(stretch, strict=False)
     first = 0
-    while first < count:
+    while first < len(run):
         units = run[first : after[first]]
         yield Cue(units[0].start_ms, units[-1].end_ms, _lines(units), units[0].speaker)
         first = after[first]
 
 
-def _cost(run: list[_Unit], first: int, last: int, chars: int) -> float:
-    spoken_ms = run[last].end_ms - run[first].start_ms
-    is_last = last + 1 == len(run)
-    room_ms = MAX_CUE_MS if is_last else run[last + 1].start_ms - run[first].start_ms
-    wanted_ms = max(MIN_CUE_MS, chars * 1000 / MAX_CPS)
-    shown_ms = max(spoken_ms, min(wanted_ms, room_ms))
+def _cheapest(stretch: _Stretch, *, strict: bool) -> list[int]:
+    """Where each cue that could begin at a unit ends, by dynamic programming from the end.
+
+    With `strict` a cue outside the limits is not taken; empty if there is no such cut.
+    """
+    count = len(stretch.units)
+    best = [0.0] * (count + 1)
+    after = [0] * count
+    for first in reversed(range(count)):
+        best[first] = inf
+        for last in _possible_ends(stretch, first):
+            if strict and stretch.shown_ms(first, last) < stretch.needed_ms(first, last):
+                continue
+            cost = best[last + 1] + _cost(stretch, first, last)
+            if cost < best[first]:
+                best[first], after[first] = cost, last + 1
+    return after if best[0] < inf else []
+
+
+def _possible_ends(stretch: _Stretch, first: int) -> Iterator[int]:
+    """Last units of cues from `first` that fit into two lines and the longest time."""
+    count = len(stretch.units)
+    line_end = first
+    while line_end + 1 < count and stretch.chars(first, line_end + 1) <= MAX_LINE_CHARS:
+        line_end += 1
+    for last in range(first, count):
+        if last > line_end and stretch.chars(line_end + 1, last) > MAX_LINE_CHARS:
+            return
+        if last > first and stretch.spoken_ms(first, last) > MAX_CUE_MS:
+            return
+        yield last
+
+
+def _cost(stretch: _Stretch, first: int, last: int) -> float:
+    run = stretch.units
+    shown_ms = max(stretch.shown_ms(first, last), 1)
     too_short = max(0.0, 1 - shown_ms / MIN_CUE_MS)
-    too_fast = max(0.0, wanted_ms / max(shown_ms, 1) - 1)
+    too_fast = max(0.0, stretch.needed_ms(first, last) / shown_ms - 1)
     cost = 1.0 + 4 * too_short + 2 * min(too_fast, 3.0)
-    if not is_last:
+    if last + 1 < len(run):
         cost += _border_cost(run[last], run[last + 1])
     for index in range(first, last):
         if run[index].text.endswith(_SENTENCE_ENDS):
@@ -237,8 +283,8 @@ def _timed(drafts: Sequence[Cue], last_ms: int) -> list[Cue]:
     for index, draft in enumerate(drafts):
         start = min(max(draft.start_ms, shown_until), last_ms - 1)
         next_ms = drafts[index + 1].start_ms if index + 1 < len(drafts) else last_ms
-        chars = sum(len(line) for line in draft.lines)
-        wanted = start + max(MIN_CUE_MS, -(-chars * 1000 // MAX_CPS))
+        chars = len(" ".join(draft.lines))
+        wanted = start + _reading_ms(chars)
         end = max(draft.end_ms, min(wanted, start + MAX_CUE_MS, next_ms))
         shown_until = min(max(min(end, start + MAX_CUE_MS), start + 1), last_ms)
         timed.append(Cue(start, shown_until, draft.lines, draft.speaker))
