@@ -17,8 +17,8 @@ import stenograf
 from stenograf.audio.decode import DecodeLimits
 from stenograf.audio.vad import VoiceDetector
 from stenograf.backend.access import Access, Gate
-from stenograf.backend.api import jobs as jobs_api
 from stenograf.backend.api import asr, detect, legacy, openai, ops, seeds, whispercpp
+from stenograf.backend.api import jobs as jobs_api
 from stenograf.backend.api import realtime as realtime_api
 from stenograf.backend.api import session as session_api
 from stenograf.backend.api import uploads as uploads_api
@@ -38,9 +38,9 @@ from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
 from stenograf.backend.service import Service
+from stenograf.backend.session import Sessions, secret_in
 from stenograf.backend.textchat import ChatClient
 from stenograf.backend.textwork import TextWork
-from stenograf.backend.session import Sessions, secret_in
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
 from stenograf.backend.web import BodyLimit, RequestId, SecurityHeaders, install_errors
