@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from stenograf.contract.options import DecodeOptions, TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Segment, Warning, Word
-from stenograf.transcripts.assemble import WindowResult, assemble
+from stenograf.transcripts.assemble import Settling, WindowResult, assemble
 
 from .strategies import window_results
 
@@ -148,3 +149,25 @@ def test_detected_language_is_the_one_most_sound_was_heard_in() -> None:
     assert transcript.language == "ru"
     assert transcript.language_probability == pytest.approx(27 / 40)
     assert assemble([], duration=1, options=auto).language == "und"
+
+
+@settings(max_examples=60, deadline=None)
+@given(window_results())
+def test_what_is_settled_never_changes(case: tuple[list[WindowResult], int]) -> None:
+    ordered = sorted(case[0], key=lambda result: (result.start, result.end))
+    settling = Settling(duration=case[1], options=OPTIONS)
+    settled: list[Segment] = []
+    for count, result in enumerate(ordered, start=1):
+        settled += settling.add(result)
+        # Seen from its beginning alone, the file has the same segments but one at a cut.
+        so_far = list(
+            assemble(_as_planned(ordered[:count]), duration=case[1], options=OPTIONS).segments
+        )
+        assert settled == so_far[: len(settled)]
+        assert len(so_far) - len(settled) <= result.seam_end
+    assert [*settled, *settling.finish()] == so_far
+
+
+def _as_planned(results: list[WindowResult]) -> list[WindowResult]:
+    """A plan says of a border only that the window before it ends inside speech."""
+    return [replace(result, seam_start=False) for result in results]

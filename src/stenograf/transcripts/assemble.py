@@ -2,9 +2,9 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
@@ -50,10 +50,13 @@ def assemble(
     language is the one most of the recognized sound was heard in.
     """
     ordered = sorted(results, key=lambda result: (result.start, result.end))
-    notes = list(warnings)
-    kept = [_window(result, options, speech, notes) for result in ordered]
-    _repair_seams(ordered, kept)
-    segments = _in_order((segment for window in kept for segment in window), duration)
+    settling = Settling(duration=duration, options=options, speech=speech)
+    segments: list[Segment] = []
+    for result, following in zip_longest(ordered, ordered[1:]):
+        joined = following is not None and following.seam_start and following.start == result.end
+        segments += settling.add(replace(result, seam_end=True) if joined else result)
+    segments += settling.finish()
+    notes = [*warnings, *settling.warnings]
     if not segments:
         notes.append(_why_empty(duration, ordered, speech))
     language, probability = _language(ordered, options)
@@ -67,6 +70,47 @@ def assemble(
         model=model,
         task=options.decode.task,
     )
+
+
+class Settling:
+    """Gives segments as soon as no later window can change them.
+
+    Windows come in file order; what `add` and `finish` give, joined, is what `assemble` makes of
+    the same windows. `warnings` grows with what the guards remove.
+    """
+
+    def __init__(
+        self, *, duration: int, options: TranscribeOptions, speech: Spans | None = None
+    ) -> None:
+        """See `assemble`."""
+        self.warnings: list[Warning] = []
+        self._duration = duration
+        self._options = options
+        self._speech = speech
+        self._held: Segment | None = None  # the last one before a cut inside speech
+        self._cut: int | None = None
+        self._cursor = 0
+
+    def add(self, result: WindowResult) -> list[Segment]:
+        """Segments that the next window in file order settles, ordered, disjoint."""
+        window = _window(result, self._options, self._speech, self.warnings)
+        if self._held is not None and self._cut == result.start and window:
+            self._held, first = repair(self._held, window[0], result.start)
+            window[:1] = [] if first is None else [first]
+        settled = self.finish()
+        if result.seam_end and window:
+            self._held, self._cut = window.pop(), result.end
+        return settled + [self._placed(segment) for segment in window]
+
+    def finish(self) -> list[Segment]:
+        """What was held back for the sake of a next window; there is none."""
+        held, self._held = self._held, None
+        return [] if held is None else [self._placed(held)]
+
+    def _placed(self, segment: Segment) -> Segment:
+        placed = _clamped(segment, self._cursor, self._duration)
+        self._cursor = placed.end
+        return placed
 
 
 def _window(
@@ -87,25 +131,6 @@ def _window(
     guarded = guard(inside, options.guard, speech)
     notes.extend(guarded.warnings)
     return guarded.segments
-
-
-def _repair_seams(ordered: Sequence[WindowResult], kept: list[list[Segment]]) -> None:
-    for (first, second), (before, after) in zip(pairwise(ordered), pairwise(kept), strict=True):
-        is_seam = first.end == second.start and (first.seam_end or second.seam_start)
-        if is_seam and before and after:
-            left, right = repair(before[-1], after[0], first.end)
-            before[-1:] = [] if left is None else [left]
-            after[:1] = [] if right is None else [right]
-
-
-def _in_order(segments: Iterable[Segment], duration: int) -> list[Segment]:
-    ordered: list[Segment] = []
-    cursor = 0
-    for segment in segments:
-        placed = _clamped(segment, cursor, duration)
-        ordered.append(placed)
-        cursor = placed.end
-    return ordered
 
 
 def _clamped(segment: Segment, first: int, last: int) -> Segment:
