@@ -17,7 +17,7 @@ from typing import NoReturn, get_args
 
 from pydantic import ValidationError
 
-from stenograf import __version__, models
+from stenograf import __version__, keys_cli, models
 from stenograf.client import Client, JobFailed
 from stenograf.contract.errors import (
     DecodeLimitExceeded,
@@ -36,7 +36,7 @@ from stenograf.contract.options import (
     describe,
 )
 from stenograf.doctor import examine
-from stenograf.settings import BackendSettings, FrontendSettings
+from stenograf.settings import BackendSettings, ClientSettings, FrontendSettings
 from stenograf.terminal import Bar, duration, safe
 from stenograf.transcripts.languages import code_of
 from stenograf.transcripts.writers import FORMATS
@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
     kept = commands.add_parser("models", help="fetch a model, check it, list what is here")
     models.register(kept.add_subparsers(required=True, metavar="COMMAND"))
+    keys = commands.add_parser("keys", help="make, list and revoke API keys of the backend")
+    keys_cli.register(keys.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 
@@ -110,6 +112,11 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", default="", help="names and terms to expect")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write files there")
     parser.add_argument("--backend", metavar="URL", help="root of the backend")
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="default: STENOGRAF_API_KEY, which other users of this machine do not see",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     parser.set_defaults(command=_transcribe)
 
@@ -193,6 +200,9 @@ def _transcribe(parsed: argparse.Namespace) -> int:
     endpoint = _endpoint(parsed.backend, "backend")
     if options is None or endpoint is None:
         return USAGE
+    api_key = parsed.api_key or ClientSettings().stenograf_api_key
+    if not (api_key.isascii() and api_key.isprintable()):
+        return _wrong("--api-key: that is no key")
     if len(parsed.files) > 1 and parsed.output is None and parsed.format not in ("txt", "json"):
         return _wrong(f"several files as {parsed.format} need --output DIR")
     if parsed.output is not None:
@@ -201,7 +211,7 @@ def _transcribe(parsed: argparse.Namespace) -> int:
         except OSError as error:
             return _wrong(f"--output {parsed.output}: {error.strerror}")
     batch = _Batch(
-        client=Client(endpoint, memory=_memory()),
+        client=Client(endpoint, memory=_memory(), api_key=api_key),
         options=options,
         format=parsed.format,
         output=parsed.output,
@@ -273,7 +283,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
     backend, llm = _endpoint(parsed.backend, "backend"), _endpoint(parsed.llm, "llm")
     if backend is None or llm is None:
         return USAGE
-    report = examine(backend, llm)
+    report = examine(backend, llm, llm_api_key=BackendSettings().llm_api_key)
     print("\n".join(safe(line) for line in report.lines))
     if not report.reached:
         return UNREACHABLE

@@ -35,11 +35,16 @@ class Client(BackendClient):
     """`BackendClient` with uploads that resume and jobs that are waited for."""
 
     def __init__(
-        self, endpoint: str, *, memory: Path | None = None, patience_s: float = 60.0
+        self,
+        endpoint: str,
+        *,
+        memory: Path | None = None,
+        patience_s: float = 60.0,
+        api_key: str = "",
     ) -> None:
         """Talk to the backend at `endpoint`; for `memory` and `patience_s` see Sender."""
-        super().__init__(endpoint)
-        self._sender = Sender(endpoint, memory, patience_s)
+        super().__init__(endpoint, api_key=api_key)
+        self._sender = Sender(endpoint, memory, patience_s, api_key)
         self._patience_s = patience_s
 
     def submit(

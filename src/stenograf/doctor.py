@@ -17,11 +17,11 @@ class Report:
     ready: bool
 
 
-def examine(backend: str, llm: str) -> Report:
+def examine(backend: str, llm: str, *, llm_api_key: str = "") -> Report:
     """Ask the backend and the model service, by the roots of their URLs."""
     reached, backend_ready, backend_line = _service("backend", backend)
     answers, llm_ready, llm_line = _service("model service", llm)
-    models = _models(llm) if answers else []
+    models = _models(llm, llm_api_key) if answers else []
     return Report(
         lines=(backend_line, llm_line, *models),
         reached=reached,
@@ -41,9 +41,11 @@ def _service(name: str, root: str) -> tuple[bool, bool, str]:
     return True, ready.ok, f"{head}  {version}  {verdict}"
 
 
-def _models(root: str) -> list[str]:
+def _models(root: str, api_key: str) -> list[str]:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        listed = _object(requests.get(f"{root}/v1/models", timeout=_TIMEOUT_S)).get("data")
+        answer = requests.get(f"{root}/v1/models", headers=headers, timeout=_TIMEOUT_S)
+        listed = _object(answer).get("data")
     except requests.RequestException:
         return []
     models = listed if isinstance(listed, list) else []

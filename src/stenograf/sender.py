@@ -4,7 +4,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,6 +56,7 @@ class Sender:
     endpoint: str
     memory: Path | None = None
     patience_s: float = 60.0
+    api_key: str = field(default="", repr=False)
 
     def send(self, path: Path, on_bytes: OnBytes = ignore) -> str:
         """Send a file and return the id of the finished upload.
@@ -65,6 +66,8 @@ class Sender:
         """
         note = self._note(path)
         with path.open("rb") as file, requests.Session() as http:
+            if self.api_key:
+                http.headers["X-API-Key"] = self.api_key
             transfer = _Transfer(http, self.endpoint.rstrip("/"), file, on_bytes)
             upload_id = transfer.resume(note) or transfer.announce(path.name)
             _remember(note, upload_id)

@@ -199,6 +199,11 @@ class BackendSettings(_Settings):
         100, ge=0, description="unfinished uploads of one key or address; 0: any number"
     )
 
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database that these settings mean."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'stenograf.db'}"
+
 
 class FrontendSettings(_Settings):
     """The page."""

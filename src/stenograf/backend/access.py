@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stenograf.backend.apikeys import KeyRing
 from stenograf.backend.origins import Origins
-from stenograf.backend.session import COOKIE, Sessions
+from stenograf.backend.session import Sessions
 from stenograf.backend.web import render
 from stenograf.contract.errors import Forbidden, StenografError, Unauthorized
+from stenograf.contract.session import SESSION_COOKIE
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLIC = frozenset(
@@ -184,11 +185,11 @@ def _presented(headers: Headers) -> bytes | None:
 
 def _cookie(headers: Headers) -> str | None:
     given = headers.get("cookie", "")
-    if COOKIE not in given or len(given) > _MAX_COOKIE_BYTES:
+    if SESSION_COOKIE not in given or len(given) > _MAX_COOKIE_BYTES:
         return None
     for pair in given.split(";"):
         name, _, value = pair.strip().partition("=")
-        if name == COOKIE:
+        if name == SESSION_COOKIE:
             return value
     return None
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-COOKIE = "stenograf_session"
 TTL_S = 30 * 24 * 3600
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"([A-Za-z0-9-]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")

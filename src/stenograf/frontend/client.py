@@ -18,9 +18,11 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.jobs import JobPage, JobRequest, JobStatus, JobView
 from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.session import SESSION_COOKIE, SessionState
 
 Body = TypeVar("Body", bound=BaseModel)
 
+_SESSION = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 CONNECT_TIMEOUT_S = 3.0
@@ -34,9 +36,22 @@ class BackendClient:
     it cannot be reached and `NetworkTimeout` when it does not answer in time.
     """
 
-    def __init__(self, endpoint: str, *, read_timeout_s: float = READ_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        api_key: str = "",
+        session: str = "",
+    ) -> None:
+        """Talk to the backend at `endpoint` with an API key or a visitor's session, if any."""
         self._endpoint = endpoint.rstrip("/")
         self._timeouts_s = (CONNECT_TIMEOUT_S, read_timeout_s)
+        self._headers = {"Accept": "application/json"}
+        if api_key:
+            self._headers["X-API-Key"] = api_key  # a ~/.netrc would replace Authorization
+        if _SESSION.fullmatch(session):
+            self._headers["Cookie"] = f"{SESSION_COOKIE}={session}"
 
     def jobs(
         self,
@@ -73,6 +88,10 @@ class BackendClient:
         """Queue a failed or cancelled job again; windows already recognized are kept."""
         return _read(JobView, self._call("POST", f"/v1/jobs/{_segment(job_id)}/retry"))
 
+    def session(self) -> SessionState:
+        """Whether the backend asks for a key, and whether ours is good."""
+        return _read(SessionState, self._call("GET", "/v1/session"))
+
     def readiness(self) -> dict[str, Any]:
         """`/ready` as it is, whether it says 200 or 503: which dependency works and which not."""
         response = self._send("GET", "/ready")
@@ -92,7 +111,7 @@ class BackendClient:
                 method,
                 self._endpoint + path,
                 timeout=self._timeouts_s,
-                headers={"Accept": "application/json"},
+                headers=self._headers,
                 allow_redirects=False,
                 **kwargs,
             )

@@ -1,18 +1,11 @@
 """Sessions of browsers: show the key once, then a cookie stands for it."""
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from stenograf.backend.access import Gate, caller_of
-from stenograf.backend.session import COOKIE, TTL_S
-
-
-class SessionState(BaseModel):
-    """Whether a key is asked for, and whether this request carried a good one."""
-
-    key_required: bool
-    signed_in: bool
+from stenograf.backend.session import TTL_S
+from stenograf.contract.session import SESSION_COOKIE, SessionState
 
 
 def router(gate: Gate) -> APIRouter:
@@ -34,7 +27,7 @@ def router(gate: Gate) -> APIRouter:
         token = gate.session_for(caller) if caller is not None else None
         if token is not None:
             answer.set_cookie(
-                COOKIE,
+                SESSION_COOKIE,
                 token,
                 max_age=TTL_S,
                 httponly=True,
@@ -47,7 +40,7 @@ def router(gate: Gate) -> APIRouter:
     async def end() -> Response:
         """Forget the session in this browser."""
         answer = Response(status_code=204)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
 
     return api
