@@ -1,7 +1,11 @@
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
+import numpy as np
+import pysubs2
 import pytest
+import srt
+import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +19,7 @@ from stenograf.transcripts.cues import (
     MIN_CUE_MS,
     cues,
 )
+from stenograf.transcripts.writers import render
 
 from .strategies import transcripts
 
@@ -204,3 +209,31 @@ def test_speakers_part_cues_and_are_named_at_a_change() -> None:
     assert text[0] == "[SPEAKER_00] Алло, это мастерская?"
     assert text[1].startswith("[SPEAKER_01] Да,")
     assert sum("[SPEAKER_01]" in line for line in text) == 1
+
+
+def test_three_strict_readers_read_the_very_instants_of_an_hour() -> None:
+    """2.57 s apart, the cues begin at every hundredth of a second."""
+    starts_ms = np.arange(0, 3_600_000, 2_570)
+    assert len(np.unique(starts_ms % 1000)) == 100
+    hour = of(*(spoken("Да.", start_s=int(start_ms) / 1000) for start_ms in starts_ms))
+    subrip = render(hour, "srt").body.decode()
+    vtt = render(hour, "vtt").body.decode()
+    read = {
+        "srt": [
+            (round(cue.start.total_seconds() * 1000), round(cue.end.total_seconds() * 1000))
+            for cue in srt.parse(subrip, ignore_errors=False)
+        ],
+        "webvtt": [(_ms(cue.start), _ms(cue.end)) for cue in webvtt.from_string(vtt).captions],
+        "pysubs2 srt": [
+            (e.start, e.end) for e in pysubs2.SSAFile.from_string(subrip, format_="srt")
+        ],
+        "pysubs2 vtt": [(e.start, e.end) for e in pysubs2.SSAFile.from_string(vtt, format_="vtt")],
+    }
+    expected = np.stack([starts_ms, starts_ms + MIN_CUE_MS], axis=1)
+    for reader, times_ms in read.items():
+        np.testing.assert_array_equal(np.array(times_ms), expected, err_msg=reader)
+
+
+def _ms(time: str) -> int:
+    hours, minutes, seconds = time.split(":")
+    return (int(hours) * 60 + int(minutes)) * 60_000 + int(seconds.replace(".", ""))
