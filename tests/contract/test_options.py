@@ -42,6 +42,7 @@ def test_any_changed_knob_changes_the_key() -> None:
         {"normalize": {"target_db": -9.9}},
         {"normalize": {"target_db": float("nan")}},
         {"decode": {"language": "../etc"}},
+        {"guard": {"logprob_threshold": float("-inf")}},
         {"unknown": 1},
     ],
 )

@@ -15,7 +15,7 @@ NormalizeMethod = Literal["auto", "as is", "peak", "rms", "lufs"]
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NormalizeOptions(_Options):
