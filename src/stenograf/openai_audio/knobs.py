@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from stenograf.contract.errors import BadOptions
 from stenograf.contract.options import (
@@ -16,7 +16,7 @@ from stenograf.contract.options import (
 )
 from stenograf.openai_audio.fields import Fields
 
-_GROUPS = MappingProxyType(
+_GROUPS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "normalize": NormalizeOptions,
         "cut": CutOptions,

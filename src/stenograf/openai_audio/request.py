@@ -44,6 +44,8 @@ class AudioRequest:
     granularities: tuple[str, ...]
     stream: bool
     logprobs: bool
+    languages: bool
+    """Whether the answer names the languages heard: the newest of OpenAI's models do."""
     options: TranscribeOptions
 
     @classmethod
@@ -65,7 +67,8 @@ class AudioRequest:
         logprobs = _logprobs(fields, format)
         _check_known_speakers(fields)
         options = _options(fields, task, words="word" in granularities, logprobs=logprobs)
-        return cls(format, granularities or ("segment",), stream, logprobs, options)
+        languages = options.model == "gpt-transcribe" or bool(fields.every("languages"))
+        return cls(format, granularities or ("segment",), stream, logprobs, languages, options)
 
 
 def _format(fields: Fields, task: Task) -> str:
