@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.hf_whisper import HfWhisper, load_hf_whisper
+from stenograf.llm.native.build import build
+from stenograf.llm.native.library import Library
 from stenograf.transcripts.languages import NAMES
 
 _CODES = """
@@ -201,3 +204,11 @@ def _end_after(model: WhisperForConditionalGeneration, position: int) -> None:
     end = model.model.decoder.embed_tokens.weight[50_257]
     end *= 3 / end.norm()
     model.model.decoder.embed_positions.weight[position:] += 20 * end / end.norm()
+
+
+@pytest.fixture(scope="session")
+def native_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The native library, compiled from the sources as they are."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    return Library(build(tmp_path_factory.mktemp("native") / "_stenograf.so"))

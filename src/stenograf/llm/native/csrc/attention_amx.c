@@ -1,0 +1,176 @@
+/* Encoder attention of one head with AMX: bfloat16 products, float32 sums and exponents. */
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "variant.h"
+
+enum { TILE = 16 * 32 }; /* a tile: 16 rows of 16 pairs of bfloat16 */
+
+/* Keys and values are laid out tile by tile: a tile holds 32 of the summed dimension in pairs
+ * against 16 columns. Scores are (QUERIES, padded) float32, chances the same in bfloat16. */
+typedef struct {
+    int padded, width; /* frames and head size, multiples of 32 */
+    uint16_t *keys, *values, *queries, *chances;
+    float *scores, *sums;
+} room;
+
+static char *claim(char **at, size_t bytes)
+{
+    char *start = *at;
+    *at += (bytes + 63) / 64 * 64;
+    return start;
+}
+
+static room layout(int frames, int size, char *memory, size_t *bytes)
+{
+    room r = {.padded = round_up(frames, 32), .width = round_up(size, 32)};
+    size_t padded = (size_t)r.padded, width = (size_t)r.width;
+    char *at = memory;
+    r.keys = (uint16_t *)claim(&at, padded * width * 2);
+    r.values = (uint16_t *)claim(&at, padded * width * 2);
+    r.queries = (uint16_t *)claim(&at, QUERIES * width * 2);
+    r.chances = (uint16_t *)claim(&at, QUERIES * padded * 2);
+    r.scores = (float *)claim(&at, QUERIES * padded * sizeof(float));
+    r.sums = (float *)claim(&at, QUERIES * width * sizeof(float));
+    if (bytes) *bytes = (size_t)(at - memory) + 64;
+    return r;
+}
+
+size_t attend_scratch_amx(int frames, int size)
+{
+    size_t bytes;
+    layout(frames, size, (char *)64, &bytes);
+    return bytes;
+}
+
+static inline __m256i bf16_of_16(__m512 v) { return (__m256i)_mm512_cvtneps_pbh(v); }
+
+static inline __mmask16 first_n(int n)
+{
+    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
+
+/* Row-major bfloat16 of `size` floats, zeros up to `width`. */
+static void pack_row(const float *x, int size, int width, float scale, uint16_t *out)
+{
+    for (int d = 0; d < width; d += 16) {
+        __m512 v = _mm512_maskz_loadu_ps(first_n(size - d), x + d);
+        _mm256_storeu_si256((__m256i *)(out + d), bf16_of_16(_mm512_mul_ps(v, _mm512_set1_ps(scale))));
+    }
+}
+
+/* keys: tile (t / 16, d / 32), in it row d / 2, column t, then d % 2 */
+static void pack_keys(const float *k, size_t stride, int frames, int size, const room *r)
+{
+    uint16_t row[256];
+    for (int t = 0; t < r->padded; t++) {
+        if (t < frames) pack_row(k + (size_t)t * stride, size, r->width, 1, row);
+        else memset(row, 0, (size_t)r->width * 2);
+        uint16_t *tile = r->keys + (size_t)(t / 16) * (size_t)(r->width / 32) * TILE;
+        for (int d = 0; d < r->width; d += 2)
+            memcpy(tile + d / 2 * 32 + t % 16 * 2, row + d, 4);
+    }
+}
+
+/* values: tile (d / 16, t / 32), in it row t / 2, column d, then t % 2 */
+static void pack_values(const float *v, size_t stride, int frames, int size, const room *r)
+{
+    for (int t = 0; t < r->padded; t += 2)
+        for (int d = 0; d < r->width; d += 16) {
+            __mmask16 some = first_n(size - d);
+            __m512 even = _mm512_maskz_loadu_ps(t < frames ? some : 0, v + (size_t)t * stride + d);
+            __m512 odd = _mm512_maskz_loadu_ps(t + 1 < frames ? some : 0,
+                                               v + (size_t)(t + 1) * stride + d);
+            __m512i low = _mm512_cvtepu16_epi32(bf16_of_16(even));
+            __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16_of_16(odd)), 16);
+            uint16_t *tile = r->values + ((size_t)(d / 16) * (size_t)(r->padded / 32) + (size_t)(t / 32)) * TILE;
+            _mm512_storeu_si512(tile + t % 32 / 2 * 32, _mm512_or_si512(low, high));
+        }
+}
+
+/* out[32][32] = a (32 rows of `stride` bfloat16) times two columns of `steps` tiles each */
+static inline void product(const uint16_t *a, int stride, const uint16_t *left,
+                           const uint16_t *right, int steps, float *out, int out_stride)
+{
+    long row = (long)stride * 2, out_row = (long)out_stride * (long)sizeof(float);
+    __asm__ volatile("" ::: "memory"); /* loading a tile is not always known to read memory */
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int i = 0; i < steps; i++) {
+        _tile_loadd(4, a + i * 32, row);
+        _tile_loadd(6, left + i * TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, right + i * TILE, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + i * 32 + 16 * stride, row);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, out, out_row);
+    _tile_stored(1, out + 16, out_row);
+    _tile_stored(2, out + 16 * out_stride, out_row);
+    _tile_stored(3, out + 16 * out_stride + 16, out_row);
+}
+
+/* chances = 2^(scores - their maximum) as bfloat16, zeros behind `frames`; returns 1 / sum. A
+ * polynomial of degree 3, relative error 1e-4, is well inside what bfloat16 keeps. */
+static float exponents(const float *scores, int frames, int padded, uint16_t *chances)
+{
+    __m512 most = _mm512_set1_ps(-INFINITY);
+    int t = 0;
+    for (; t + 16 <= frames; t += 16) most = _mm512_max_ps(most, _mm512_loadu_ps(scores + t));
+    most = _mm512_mask_max_ps(most, first_n(frames - t), most,
+                              _mm512_maskz_loadu_ps(first_n(frames - t), scores + t));
+    most = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+    __m512 total = _mm512_setzero_ps();
+    for (t = 0; t < padded; t += 16) {
+        __m512 x = _mm512_sub_ps(_mm512_loadu_ps(scores + t), most);
+        __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        __m512 f = _mm512_sub_ps(x, whole);
+        __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(5.508877e-2f), f, _mm512_set1_ps(2.4260466e-1f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9327628e-1f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.999289e-1f));
+        p = _mm512_maskz_scalef_ps(first_n(frames - t), p, whole);
+        total = _mm512_add_ps(total, p);
+        _mm256_storeu_si256((__m256i *)(chances + t), bf16_of_16(p));
+    }
+    return 1 / _mm512_reduce_add_ps(total);
+}
+
+void attend_amx(const float *q, const float *k, const float *v, size_t stride, int frames, int size,
+                int first, int last, float *out, size_t out_stride, void *scratch)
+{
+    room r = layout(frames, size, (char *)(((uintptr_t)scratch + 63) / 64 * 64), NULL);
+    const int deep = r.width / 32, long_deep = r.padded / 32;
+    pack_keys(k, stride, frames, size, &r);
+    pack_values(v, stride, frames, size, &r);
+    float scale = 1.4426950408889634f / sqrtf((float)size); /* exponents are of base 2 */
+    for (int block = first; block < last; block += QUERIES) {
+        int rows = last - block < QUERIES ? last - block : QUERIES;
+        float inverse[QUERIES];
+        for (int i = 0; i < rows; i++)
+            pack_row(q + (size_t)(block + i) * stride, size, r.width, scale, r.queries + i * r.width);
+        memset(r.queries + rows * r.width, 0, (size_t)((QUERIES - rows) * r.width) * 2);
+        for (int t = 0; t < r.padded; t += 32) {
+            const uint16_t *left = r.keys + (size_t)(t / 16 * deep) * TILE;
+            product(r.queries, r.width, left, left + deep * TILE, deep, r.scores + t, r.padded);
+        }
+        for (int i = 0; i < QUERIES; i++)
+            inverse[i] = exponents(r.scores + (size_t)i * (size_t)r.padded, frames, r.padded,
+                                   r.chances + (size_t)i * (size_t)r.padded);
+        for (int d = 0; d < r.width; d += 32) {
+            const uint16_t *left = r.values + (size_t)(d / 16 * long_deep) * TILE;
+            product(r.chances, r.padded, left, left + (size_t)long_deep * TILE, long_deep,
+                    r.sums + d, r.width);
+        }
+        for (int i = 0; i < rows; i++)
+            for (int d = 0; d < size; d += 16) {
+                __m512 x = _mm512_loadu_ps(r.sums + i * r.width + d);
+                _mm512_mask_storeu_ps(out + (size_t)(block + i) * out_stride + d,
+                                      first_n(size - d), _mm512_mul_ps(x, _mm512_set1_ps(inverse[i])));
+            }
+    }
+}

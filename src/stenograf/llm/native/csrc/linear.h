@@ -1,0 +1,35 @@
+/* Matrices of int8 weights and rows of quantized activations. */
+#ifndef LINEAR_H
+#define LINEAR_H
+
+#include "kernels.h"
+#include "pool.h"
+
+/* Zeroed memory on a 64-byte boundary, for free(); NULL if there is none. */
+void *aligned(size_t bytes);
+
+/* Space for n x k weights; 0 if there is no memory. */
+int matrix_new(matrix *w, int n, int k, int with_bias);
+void matrix_free(matrix *w);
+size_t matrix_bytes(const matrix *w);
+/* Quantize rows [first, first + count) of float32 (count, k). */
+void matrix_set(matrix *w, int first, int count, const float *rows);
+/* out[0 .. k) = weights of one row as floats. */
+void matrix_row(const matrix *w, int row, float *out);
+
+/* Space for `rows` rows of up to `k` codes; 0 if there is no memory. */
+int codes_new(codes *a, int rows, int k);
+void codes_free(codes *a);
+/* Quantize rows [first, last), `stride` floats apart, of `k` floats each. */
+void codes_set(const kernels *kernels, codes *a, int first, int last, const float *x, size_t stride,
+               int k);
+
+/* Rows [first, last) of activations times outputs [from, to) of `w`; `from` is a multiple of PANEL.
+ * Runs in the calling thread, within a task of the pool. */
+void multiply(const kernels *kernels, const codes *a, int first, int last, const matrix *w,
+              int from, int to, const finish *how);
+/* Rows [0, rows) times all outputs, shared by the pool's threads. */
+void multiply_shared(pool *pool, const kernels *kernels, const codes *a, int rows, const matrix *w,
+                     const finish *how);
+
+#endif
