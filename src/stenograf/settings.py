@@ -14,6 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 GIB = 1024**3
 
 DEFAULT_MODEL = "mitchelldehaven/whisper-medium-ru"
+_ANSWER_START = (
+    "an answer that takes longer begins by then, with white space, and repeats it as often, so "
+    "that no client gives up"
+)
 
 
 def _service_root(url: object) -> object:
@@ -95,6 +99,7 @@ class LlmSettings(_Settings):
     llm_max_upload_bytes: int = Field(
         200 * 1024**2, ge=1024, description="largest body of a direct request to the model service"
     )
+    answer_start_s: float = Field(1.0, gt=0, description=_ANSWER_START)
 
 
 class BackendSettings(_Settings):
@@ -146,6 +151,7 @@ class BackendSettings(_Settings):
     request_timeout_s: float = Field(
         60.0, gt=0, description="a client that sends nothing for so long is hung up on"
     )
+    answer_start_s: float = Field(1.0, gt=0, description=_ANSWER_START)
     text_llm_url: str = Field(
         "",
         pattern=r"^(https?://[^\s/]+\S*)?$",

@@ -30,18 +30,11 @@ from stenograf.contract.errors import (
 from stenograf.contract.jobs import JobRequest, JobStatus, JobView
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
+from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
+from stenograf.patience import START_S
 
 _ASK_AGAIN_S = 10.0
 _POLL_S = 1.0  # another process may change a job without a notice here
-_DEFAULT_MODEL_NAMES = frozenset(
-    {
-        "whisper-1",
-        "gpt-4o-transcribe",
-        "gpt-4o-mini-transcribe",
-        "gpt-4o-transcribe-diarize",
-        "gpt-transcribe",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -55,6 +48,7 @@ class Service:
     queue: ThreadQueue
     hub: Hub
     text: TextWork
+    answer_start_s: float = START_S
     _ownership: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, request: JobRequest) -> JobView:
@@ -92,7 +86,7 @@ class Service:
 
         Raises ModelNotFound.
         """
-        if options.model in _DEFAULT_MODEL_NAMES:
+        if options.model in DEFAULT_MODEL_NAMES:
             options = options.model_copy(update={"model": ""})
         try:
             served = [str(row["id"]) for row in self.engine.models()]
