@@ -97,10 +97,8 @@ def test_speakr_gets_segments_it_can_show(house: House) -> None:
         "return_speaker_embeddings": True,
         "min_speakers": 1,
         "max_speakers": 3,
-        "initial_prompt": "Разговор с оператором",
-        "hotwords": "внутренний номер",
         "model": "large-v3",
-    }
+    }  # and a prompt, which the demo model has never seen one of
     with httpx.Client() as client:
         answer = client.post(
             f"{house.url}{URL}",

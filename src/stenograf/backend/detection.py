@@ -28,7 +28,6 @@ _LISTEN_S = (120.0, 3600.0)  # a first look, and a longer one where it met no sp
 _MAX_WINDOWS = 3
 _SURE = 0.5  # Whisper's own threshold for asking another window
 _AT_ONCE = 2
-_MAX_WAITING = 32
 _ASK_AGAIN_S = 10.0
 _OPTIONS = TranscribeOptions(
     decode=DecodeOptions(language="auto", word_timestamps=False),
@@ -51,9 +50,13 @@ class Detected:
 
 
 class LanguageDetector:
-    """Listens to a few recordings at a time; what it decodes lies in `folder` meanwhile."""
+    """Listens to a few recordings at a time, `max_waiting` may be there in all.
 
-    def __init__(self, tools: Tools, folder: Path) -> None:
+    What it decodes lies in `folder` meanwhile.
+    """
+
+    def __init__(self, tools: Tools, folder: Path, *, max_waiting: int = 32) -> None:
+        self.max_waiting = max_waiting
         self._tools = tools
         self._folder = folder
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="language")
@@ -75,7 +78,7 @@ class LanguageDetector:
 
         Raises Overloaded, ModelNotReady, and what decoding and the model service raise.
         """
-        if self._waiting >= _MAX_WAITING:
+        if self._waiting >= self.max_waiting:
             raise Overloaded("Too many recordings wait for this.", retry_after_s=_ASK_AGAIN_S)
         listening = _Listening(self._tools, self._folder, source)
         self._waiting += 1
