@@ -192,6 +192,7 @@ def build(settings: BackendSettings) -> House:
         worker=worker,
         queue=ThreadQueue(worker.process_next, workers=settings.workers),
         hub=hub,
+        answer_start_s=settings.answer_start_s,
         text=_text_work(settings),
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
