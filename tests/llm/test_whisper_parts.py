@@ -16,7 +16,7 @@ from stenograf.llm.whisper.phrases import Phrase, compression_ratio, phrases
 from stenograf.llm.whisper.rules import LogitRules
 from stenograf.llm.whisper.search import Hypothesis, loop_period
 from stenograf.llm.whisper.vocabulary import BadVocabulary, Vocabulary, build_vocabulary
-from stenograf.llm.whisper.words import first_frames, split_words
+from stenograf.llm.whisper.words import first_frames, smooth, split_words
 
 TEXT = [" раз", " два", ",", " три", " «", "да", "»", "!", " м", "ир", "\ufffd", "\ufffd", " "]
 END = 20
@@ -315,3 +315,15 @@ class TestLadder:
             0.9,
         ]
         assert [rung.temperature for rung in ladder.rungs(1.0, plain_first=False)] == [1.0]
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 7, 50])
+def test_smoothing_is_a_median(frames: int) -> None:
+    scores = np.random.default_rng(frames).normal(size=(2, 3, frames)).astype(np.float32)
+    smoothed = smooth(scores)
+    if frames <= 3:
+        assert np.array_equal(smoothed, scores)
+        return
+    padded = np.pad(scores, [(0, 0), (0, 0), (3, 3)], mode="reflect")
+    around = [np.median(padded[..., i : i + 7], axis=-1) for i in range(frames)]
+    assert np.array_equal(smoothed, np.stack(around, axis=-1))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -106,6 +106,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give memory and devices back."""
+        ...
+
+
+@runtime_checkable
+class RestingEngine(Engine, Protocol):
+    """An engine that can give its memory back for a while and load again by itself."""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the weights are in memory now."""
+        ...
+
+    def rest(self) -> None:
+        """Give the memory back; the next `transcribe` takes longer, as it loads first."""
         ...
 
 

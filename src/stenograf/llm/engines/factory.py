@@ -13,7 +13,7 @@ from stenograf.llm.models import EngineFactory, Report
 class EngineSettings:
     """What an engine needs to know."""
 
-    engine: Literal["transformers", "fake"]
+    engine: Literal["transformers", "ctranslate2", "fake"]
     model: str
     dtype: str
     device: str
@@ -21,6 +21,7 @@ class EngineSettings:
     data_dir: Path
     hf_home: Path
     fake_delay_s: float = 0.0
+    compute_type: str = "auto"
 
 
 def engine_factory(settings: EngineSettings) -> EngineFactory:
@@ -30,6 +31,10 @@ def engine_factory(settings: EngineSettings) -> EngineFactory:
         if settings.engine == "fake":
             return FakeEngine(delay_s=settings.fake_delay_s)
         report(0.01, "Loading libraries.")
+        if settings.engine == "ctranslate2":
+            from stenograf.llm.engines.ctranslate2 import load_ct2_whisper
+
+            return load_ct2_whisper(settings, report)
         from stenograf.llm.engines.hf_whisper import load_hf_whisper
 
         return load_hf_whisper(settings, report)

@@ -1,7 +1,6 @@
 """Whisper through transformers: any checkpoint of that family, on CPU or CUDA."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from transformers import WhisperForConditionalGeneration
@@ -17,12 +16,11 @@ from stenograf.llm.whisper.decoder import listen
 from stenograf.llm.whisper.driver import WhisperEngine
 from stenograf.llm.whisper.features import LogMel
 from stenograf.llm.whisper.hardware import available_cores, choose_device, choose_dtype
-from stenograf.llm.whisper.hub import locate
-from stenograf.llm.whisper.loading import load_heads, load_vocabulary, load_weights, log_mel
+from stenograf.llm.whisper.hub import is_embedded, locate, served_name
+from stenograf.llm.whisper.loading import load_heads, load_vocabulary, log_mel
 from stenograf.llm.whisper.reader import Reader
+from stenograf.llm.whisper.torch_weights import load_weights
 from stenograf.llm.whisper.vocabulary import Vocabulary
-
-EMBEDDED = "whisper-demo-ru"
 
 
 class HfWhisper(WhisperEngine):
@@ -84,11 +82,11 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
     model = load_weights(checkpoint, device, dtype)
     features = log_mel(checkpoint)
     capabilities = Capabilities(
-        model=_served_name(settings.model),
+        model=served_name(settings.model),
         languages=tuple(vocabulary.languages) or ("en",),
         tasks=tuple(vocabulary.tasks),
         max_window_samples=features.n_samples,
-        embedded=folder.name == EMBEDDED,
+        embedded=is_embedded(folder),
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
     )
@@ -100,8 +98,3 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
         capabilities,
         knows_timestamps=checkpoint.knows_timestamps,
     )
-
-
-def _served_name(model: str) -> str:
-    """A folder goes by its own name, a hub id by the whole of it."""
-    return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any
 
 from stenograf.contract.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    import torch  # heavy, and needed for pickled weights only
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ def open_checkpoint(folder: Path, converted: Path) -> Checkpoint:
         raise BadCheckpoint(
             f"There is no config.json in {folder}, so this is no Hugging Face model folder.",
             hint="Set LOCAL_LLM_MODEL to a Whisper checkpoint: a hub id or a folder.",
+        )
+    if "model_type" not in config and (folder / "model.bin").is_file():
+        raise BadCheckpoint(
+            f"{folder} holds a CTranslate2 model, which only the engine ctranslate2 can load.",
+            hint="Set ENGINE=ctranslate2 or auto, or LOCAL_LLM_MODEL to the original checkpoint.",
         )
     if config.get("model_type") != "whisper":
         raise BadCheckpoint(
@@ -143,7 +148,9 @@ def _convert(weights: Path, target: Path) -> None:
     (target / "model.safetensors.index.json").write_text(json.dumps(body))
 
 
-def _load(path: Path) -> dict[str, torch.Tensor]:
+def _load(path: Path) -> "dict[str, torch.Tensor]":
+    import torch
+
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except Exception as exc:
@@ -164,8 +171,10 @@ def _is_zip(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
-def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> list[str]:
+def _save(tensors: "Mapping[str, torch.Tensor]", path: Path) -> list[str]:
     """Save tensors, those that share memory (tied embeddings) once; the names that were kept."""
+    from safetensors.torch import save_file
+
     kept: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in sorted(tensors.items(), key=lambda item: item[0] == "proj_out.weight"):

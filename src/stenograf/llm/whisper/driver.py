@@ -2,9 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
 from stenograf.contract.pcm import Waveform
 from stenograf.contract.transcript import Segment, TokenScore, Warning, Word
@@ -19,7 +17,7 @@ from stenograf.llm.engines.base import (
 )
 from stenograf.llm.whisper import ladder
 from stenograf.llm.whisper.phrases import Phrase, compression_ratio, phrases
-from stenograf.llm.whisper.reader import Hearing
+from stenograf.llm.whisper.reader import Alignment, Hearing
 from stenograf.llm.whisper.vocabulary import Vocabulary
 from stenograf.llm.whisper.words import time_words
 
@@ -85,14 +83,15 @@ class WhisperEngine(ABC):
             for found, reading, no_speech in zip(spoken, readings, hearing.no_speech, strict=True)
         ]
         kept = [[] if drop else found for found, drop in zip(spoken, invented, strict=True)]
-        borders = _borders(hearing, kept) if options.decode.word_timestamps else {}
+        untold = options.decode.token_logprobs and not hearing.tells_logprobs
+        aligned = _align(hearing, kept) if options.decode.word_timestamps or untold else {}
         return [
             WindowResult(
                 language=hearing.languages[i],
                 language_probability=hearing.language_probabilities[i],
                 no_speech_prob=hearing.no_speech[i],
                 segments=self._segments(
-                    window, readings[i], kept[i], borders.get(i), hearing, i, options
+                    window, readings[i], kept[i], aligned.get(i), hearing, i, options
                 ),
                 warnings=self._warnings(readings[i], window.shape[0], invented=invented[i]),
             )
@@ -104,14 +103,18 @@ class WhisperEngine(ABC):
         window: Waveform,
         reading: ladder.Reading,
         spoken: Sequence[Phrase],
-        borders: NDArray[np.int64] | None,
+        alignment: Alignment | None,
         hearing: Hearing,
         index: int,
         options: EngineOptions,
     ) -> tuple[Segment, ...]:
         timed: list[tuple[Word, ...]] = [()] * len(spoken)
-        if borders is not None:
-            timed = time_words(borders, window, spoken, self._vocabulary, hearing.languages[index])
+        if alignment is not None:
+            if alignment.logprobs is not None:
+                spoken = _with_logprobs(spoken, alignment.logprobs)
+            if options.decode.word_timestamps:
+                language = hearing.languages[index]
+                timed = time_words(alignment.borders, window, spoken, self._vocabulary, language)
         segments = []
         for phrase, words in zip(spoken, timed, strict=True):
             plain = not reading.rung.timestamps and words
@@ -151,15 +154,25 @@ class WhisperEngine(ABC):
         return tuple(warnings)
 
 
-def _borders(hearing: Hearing, spoken: Sequence[Sequence[Phrase]]) -> dict[int, NDArray[np.int64]]:
-    """Token borders of the windows that hold text."""
+def _align(hearing: Hearing, spoken: Sequence[Sequence[Phrase]]) -> dict[int, Alignment]:
+    """The alignments of the windows that hold text."""
     texts = {
         i: [token for phrase in found for token in phrase.tokens]
         for i, found in enumerate(spoken)
         if found
     }
-    found = hearing.borders(list(texts), list(texts.values())) if texts else []
+    found = hearing.align(list(texts), list(texts.values())) if texts else []
     return dict(zip(texts, found, strict=True))
+
+
+def _with_logprobs(spoken: Sequence[Phrase], logprobs: Sequence[float]) -> list[Phrase]:
+    """The same phrases with the probabilities of their tokens, which stand in one row."""
+    phrases, first = [], 0
+    for phrase in spoken:
+        behind = first + len(phrase.tokens)
+        phrases.append(replace(phrase, logprobs=tuple(logprobs[first:behind])))
+        first = behind
+    return phrases
 
 
 def _warning(code: str, message: str, n_samples: int, text: str) -> Warning:

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from stenograf.contract.errors import StenografError
+
+if TYPE_CHECKING:
+    import torch  # heavy, and not every engine needs it
 
 
 def available_cores() -> int:
@@ -19,8 +21,10 @@ def available_cores() -> int:
     return cores
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str) -> "torch.device":
     """The device of a `DEVICE` setting; raises StenografError for a GPU that is not there."""
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -32,8 +36,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
     """The dtype of a `TORCH_DTYPE` setting; auto is what the device computes fast."""
+    import torch
+
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     dtype: torch.dtype = getattr(torch, name)

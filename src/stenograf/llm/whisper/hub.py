@@ -30,6 +30,7 @@ _SMALL_FILES = re.compile(
     r"|added_tokens|special_tokens_map)\.json|merges\.txt"
 )
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
+_EMBEDDED = "whisper-demo-ru"
 
 
 def locate(name: str, cache: Path, report: Report, endpoint: str | None = None) -> Path:
@@ -65,6 +66,17 @@ def locate(name: str, cache: Path, report: Report, endpoint: str | None = None) 
         ) from exc
     except (HTTPError, HfHubHTTPError, LocalEntryNotFoundError, OSError, RuntimeError) as exc:
         raise _unreachable(name, cache, exc) from exc
+
+
+def served_name(name: str) -> str:
+    """A folder goes by its own name, a hub id by the whole of it."""
+    folder = Path(name).expanduser()
+    return folder.resolve().name if folder.is_dir() else name
+
+
+def is_embedded(folder: Path) -> bool:
+    """Whether this is the demo model that comes with the product."""
+    return folder.name == _EMBEDDED
 
 
 def _cached(name: str, cache: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """Reads the windows of one batch: first impression once, text once per rung of the ladder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,13 +22,28 @@ _TOKENS_AT_LEAST = 50
 _TOKENS_PER_SECOND = 25  # twice the fastest Russian, timestamps included
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """Where a window's text lies in its sound.
+
+    `borders` are the encoder frame at which each token begins and that where the last one ends,
+    int64, shape (tokens + 1,). `logprobs` are the tokens' natural-log probabilities where the
+    reading did not give them.
+    """
+
+    borders: NDArray[np.int64]
+    logprobs: tuple[float, ...] | None = None
+
+
 class Hearing(Protocol):
     """A batch of windows behind the encoder, in the hands of one engine.
 
     `languages`, `language_probabilities` (None where the language was given) and `no_speech` have
-    one entry per window and are complete once every window was read.
+    one entry per window and are complete once every window was read. Without `tells_logprobs` a
+    reading knows only the mean of its tokens' log-probabilities, and `align` tells each.
     """
 
+    tells_logprobs: bool
     languages: list[str]
     language_probabilities: list[float | None]
     no_speech: list[float]
@@ -36,11 +52,8 @@ class Hearing(Protocol):
         """See `ladder.Decode`."""
         ...
 
-    def borders(
-        self, windows: Sequence[int], texts: Sequence[Sequence[int]]
-    ) -> list[NDArray[np.int64]]:
-        """For each window the encoder frame at which each token of its text begins, and where the
-        last one ends: int64, shape (tokens + 1,)."""
+    def align(self, windows: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Alignment]:
+        """Place the text tokens of each of `windows`."""
         ...
 
 
@@ -65,6 +78,8 @@ class Reader:
     `heads` follow the sound, `max_tokens` is the length of the decoder's context, `lengths` are
     those of the windows in samples.
     """
+
+    tells_logprobs = True
 
     def __init__(
         self,
@@ -107,10 +122,8 @@ class Reader:
             return beam_search(self._sound, task, rules, self._decode.beam_size, self._stop)
         return sample(self._sound, task, rules, rung.temperature, self._stop)
 
-    def borders(
-        self, windows: Sequence[int], texts: Sequence[Sequence[int]]
-    ) -> list[NDArray[np.int64]]:
-        """See `Hearing.borders`."""
+    def align(self, windows: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Alignment]:
+        """See `Hearing.align`."""
         found = []
         for window, text in zip(windows, texts, strict=True):
             prefix = self._vocabulary.prefix(
@@ -119,7 +132,7 @@ class Reader:
             tokens = [*prefix, *text, self._vocabulary.end]
             frames = max(1, self._last_steps[window])
             attention = self._sound.attention(window, tokens, self._heads, frames)
-            found.append(token_borders(attention, len(prefix)))
+            found.append(Alignment(token_borders(attention, len(prefix))))
         return found
 
     def _first_impression(self, windows: int) -> None:

@@ -117,6 +117,21 @@ def _extend(hypothesis: Hypothesis, token: int, logprob: float, end: int, max_to
     return len(hypothesis.tokens) < max_tokens
 
 
+def rewritten(
+    tokens: Sequence[int], logprob: float, end_logprob: float | None, temperature: float
+) -> Hypothesis:
+    """The hypothesis of `tokens` that another search wrote, cut where a loop begins.
+
+    `logprob` stands for each token's own, which that search did not tell.
+    """
+    hypothesis = Hypothesis(temperature=temperature)
+    for token in tokens:
+        if not _extend(hypothesis, token, logprob, -1, len(tokens) + 1):
+            return hypothesis
+    hypothesis.end_logprob = end_logprob
+    return hypothesis
+
+
 def loop_period(tokens: Sequence[int]) -> int | None:
     """Length of the phrase that the end of `tokens` repeats over and over; None without a loop."""
     for period in range(1, min(_LONGEST_PERIOD, len(tokens) // _LOOP_ROUNDS) + 1):
