@@ -7,7 +7,7 @@ _MASK = "***"
 _IN_QUERY = re.compile(
     r"((?:^|[?&;\s])(?:api[_-]?key|x-api-key|key|token|access_token|session)=)[^&\s\"';]+", re.I
 )
-_OURS = re.compile(r"\bsg_[0-9a-f]{8}_[A-Za-z0-9_-]{8,}")
+_OURS = re.compile(r"sg_[0-9a-f]{8}_[A-Za-z0-9_-]{8,}")
 _SCHEME = re.compile(r"\b(Bearer\s+)[^\s\"',]+", re.I)
 _LOGGERS = ("", "uvicorn", "uvicorn.access", "uvicorn.error")
 
