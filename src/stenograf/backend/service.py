@@ -27,7 +27,7 @@ from stenograf.contract.errors import (
     Unavailable,
     by_code,
 )
-from stenograf.contract.jobs import JobRequest, JobStatus, JobView
+from stenograf.contract.jobs import JobRequest, JobStatus, JobView, Stage
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
 from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
@@ -175,16 +175,33 @@ class Service:
         is removed. A shutdown raises Unavailable and the job goes on.
         """
         async for snapshot in self.snapshots(job_id, after_seq=0):
-            view = snapshot.view
-            if view.status is JobStatus.COMPLETED:
-                return await run_in_threadpool(self.jobs.transcript, job_id)
-            if view.status is JobStatus.CANCELLED:
-                raise Cancelled("The job was cancelled.")
-            if view.error is not None:
-                if not view.status.final:
-                    await run_in_threadpool(self.purge, job_id)
-                raise _error_of(view.error)
-        raise Unavailable("The service shuts down; the job goes on when it is back.")
+            transcript = await self.outcome(snapshot.view)
+            if transcript is not None:
+                return transcript
+        raise shutting_down()
+
+    async def outcome(self, view: JobView) -> Transcript | None:
+        """The transcript of a job in this state, None while it is coming.
+
+        Raises for a job that will not give one to who waits now; see `result`.
+        """
+        if view.status is JobStatus.COMPLETED:
+            return await run_in_threadpool(self.jobs.transcript, view.id)
+        if view.status is JobStatus.CANCELLED:
+            raise Cancelled("The job was cancelled.")
+        if view.error is not None:
+            if not view.status.final:
+                await run_in_threadpool(self.purge, view.id)
+            raise _error_of(view.error)
+        return None
+
+    async def past_decoding(self, job_id: str) -> None:
+        """Wait while a job's recording is being decoded, which is when most that fail do."""
+        async for snapshot in self.snapshots(job_id, after_seq=0):
+            stage = snapshot.view.progress.stage
+            decoding = stage in (Stage.WAITING, Stage.DECODING)
+            if snapshot.view.status is not JobStatus.RUNNING or not decoding:
+                return
 
     async def run_now(self, request: JobRequest) -> Transcript:
         """Submit and wait. Raises what `submit` and `result` raise."""
@@ -202,6 +219,11 @@ class Service:
     def _check_disk(self) -> None:
         if self.uploads.capacity() <= 0:
             raise OutOfResources("There is no disk space left for uploads.")
+
+
+def shutting_down() -> Unavailable:
+    """Told to those who wait for a job while the service ends."""
+    return Unavailable("The service shuts down; the job goes on when it is back.")
 
 
 def _error_of(body: ErrorBody) -> StenografError:
