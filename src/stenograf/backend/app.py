@@ -21,6 +21,7 @@ from stenograf.backend.api import asr, detect, legacy, openai, ops, seeds, whisp
 from stenograf.backend.api import jobs as jobs_api
 from stenograf.backend.api import realtime as realtime_api
 from stenograf.backend.api import session as session_api
+from stenograf.backend.api import text as text_api
 from stenograf.backend.api import uploads as uploads_api
 from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.chunks import ChunkStore
@@ -40,6 +41,10 @@ from stenograf.backend.recovery import Recovery
 from stenograf.backend.service import Service
 from stenograf.backend.session import Sessions, secret_in
 from stenograf.backend.textchat import ChatClient
+from stenograf.backend.textledger import TextLedger
+from stenograf.backend.textprocess import TextProcessor
+from stenograf.backend.textstage import TextStage
+from stenograf.backend.textstore import TextStore
 from stenograf.backend.textwork import TextWork
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
@@ -112,6 +117,11 @@ class House:
         self.service.queue.start()
         self.upkeep.start()
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other process works on the database."""
+        return self._alone is not None and self.database.is_sqlite
+
     def drain(self) -> None:
         """The process is about to end: long answers end, work goes back to the queue."""
         self.service.hub.close()
@@ -178,12 +188,18 @@ def build(settings: BackendSettings) -> House:
     ledger = Ledger(
         database, boot_id=boot_id, lease_s=settings.lease_s, retry_scale=settings.retry_scale
     )
+    text = _text_work(settings, database, hub, boot_id)
+
+    def publish(recognition_id: str) -> None:
+        hub.publish(recognition_id)
+        text.poke()
+
     worker = Worker(
         ledger,
         tools,
         spools=data / "spool",
         path_of=uploads.path,
-        publish=hub.publish,
+        publish=publish,
     )
     service = Service(
         jobs=JobStore(database, max_queued=settings.max_queued_jobs, workers=settings.workers),
@@ -193,7 +209,7 @@ def build(settings: BackendSettings) -> House:
         queue=ThreadQueue(worker.process_next, workers=settings.workers),
         hub=hub,
         answer_start_s=settings.answer_start_s,
-        text=_text_work(settings),
+        text=text,
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
     keys = KeyRing(ApiKeyStore(database), _listed(settings.backend_api_keys))
@@ -206,7 +222,7 @@ def _listed(setting: str) -> list[str]:
     return [part.strip() for part in setting.split(",") if part.strip()]
 
 
-def _text_work(settings: BackendSettings) -> TextWork:
+def _text_work(settings: BackendSettings, database: Database, hub: Hub, boot_id: str) -> TextWork:
     chat = ChatClient(
         settings.text_llm_url,
         api_key=settings.text_llm_api_key.get_secret_value(),
@@ -214,11 +230,23 @@ def _text_work(settings: BackendSettings) -> TextWork:
         timeout_s=settings.text_llm_timeout_s,
         in_flight=settings.text_llm_in_flight,
     )
-    return TextWork(
+    processor = TextProcessor(
         chat,
         context_chars=settings.text_llm_context_chars,
         in_flight=settings.text_llm_in_flight,
     )
+    ledger = TextLedger(
+        database, boot_id=boot_id, lease_s=settings.lease_s, retry_scale=settings.retry_scale
+    )
+    stage = TextStage(
+        ledger,
+        processor,
+        hub.publish,
+        at_once=settings.text_llm_in_flight,
+        renew_every_s=min(settings.lease_s / 3, 5.0),
+    )
+    store = TextStore(database, max_waiting=settings.max_queued_jobs)
+    return TextWork(chat, processor, store, stage, hub)
 
 
 def _tools(settings: BackendSettings, engine: EngineClient) -> Tools:
@@ -252,9 +280,9 @@ def create_app(settings: BackendSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(house.open)
-        yield
-        realtime.close()
-        await house.service.text.close()
+        async with house.service.text.running(alone=house.alone):
+            yield
+            realtime.close()
         await run_in_threadpool(house.close)
 
     app = FastAPI(title="stenograf backend", version=stenograf.__version__, lifespan=lifespan)
@@ -264,6 +292,7 @@ def create_app(settings: BackendSettings) -> FastAPI:
         uploads_api.router(uploads, open_uploads),
         jobs_api.router(house.service),
         openai.router(house.service),
+        text_api.router(house.service),
         realtime_api.router(realtime),
         asr.router(house.service),
         detect.router(house.service, house.languages),

@@ -24,9 +24,10 @@ from sqlalchemy import (
     event,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from stenograf.contract.jobs import JobStatus, Stage
+from stenograf.contract.text import StageState
 
 _BUSY_TIMEOUT_MS = 15_000
 
@@ -109,6 +110,45 @@ class JobRow(Base):
     search_name: Mapped[str] = mapped_column(Text)
     created_at: Mapped[float]
     cancelled_at: Mapped[float | None]
+
+    text: Mapped["TextRow | None"] = relationship(
+        primaryjoin="and_(TextRow.job_id == JobRow.id, TextRow.with_job)",
+        lazy="joined",
+        viewonly=True,
+    )
+    """The text work that was asked for together with the job."""
+
+
+class TextRow(Base):
+    """One task of a language model on a job's transcript; `state` is a StageState."""
+
+    __tablename__ = "texts"
+    __table_args__ = (Index("ix_texts_due", "state", "not_before", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    with_job: Mapped[bool] = mapped_column(default=False)
+    task: Mapped[str] = mapped_column(String(16))
+    instruction: Mapped[str] = mapped_column(Text)
+    strict: Mapped[bool] = mapped_column(default=False)
+    key: Mapped[str] = mapped_column(String(64), default="", index=True)
+
+    state: Mapped[str] = mapped_column(String(16), default=StageState.WAITING)
+    lease_owner: Mapped[str | None] = mapped_column(String(80))
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    crashes: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+    pieces_done: Mapped[int] = mapped_column(Integer, default=0)
+    pieces_total: Mapped[int | None] = mapped_column(Integer)
+    model: Mapped[str] = mapped_column(String(300), default="")
+    warnings: Mapped[str] = mapped_column(Text, default="[]")
+    text: Mapped[str] = mapped_column(Text, default="", deferred=True)
+    passages: Mapped[str] = mapped_column(Text, default="[]", deferred=True)
 
 
 class ApiKeyRow(Base):

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, case, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, func, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,14 @@ from stenograf.backend.keys import fold, like, read_cursor, recognition_key, wri
 from stenograf.backend.ledger import requeue
 from stenograf.backend.records import Plan
 from stenograf.backend.snapshot import NO_PLAN, Snapshot, StoredWindow, windows_after
-from stenograf.backend.views import job_view, status_of
+from stenograf.backend.textstore import begin_again, new_text, require_room, withdraw
+from stenograf.backend.views import (
+    job_view,
+    shown_status,
+    status_of,
+    status_of_recognition,
+    withdrawable,
+)
 from stenograf.contract.errors import (
     Conflict,
     NotFinished,
@@ -24,6 +31,7 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.jobs import JobPage, JobStatus, JobView, Overview
 from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.text import StageState, TextRequest, TextTask
 from stenograf.contract.transcript import Transcript
 
 _J, _R = JobRow, RecognitionRow
@@ -67,11 +75,17 @@ class JobStore:
         self._clock = clock
 
     def submit(
-        self, content: Content, options: TranscribeOptions, title: str, model: str
+        self,
+        content: Content,
+        options: TranscribeOptions,
+        title: str,
+        model: str,
+        text: TextRequest | None = None,
     ) -> JobView:
         """Store a request; it joins the computation of the same bytes, options and model.
 
-        Raises Overloaded when a new computation would not fit into the queue.
+        `text` is work for a language model afterwards; it is no part of that computation. Raises
+        Overloaded when a new computation, or the text work, would not fit into the queue.
         """
         now = self._clock()
         key = recognition_key(content.sha256, options, model)
@@ -95,6 +109,11 @@ class JobStore:
             session.flush()
             session.add(job)
             session.flush()
+            if text is not None and text.task is not TextTask.NONE:
+                require_room(session, self._max_queued)
+                session.add(new_text(job.id, text, now, with_job=True))
+                session.flush()
+                session.expire(job, ["text"])
             return self._view(session, job, recognition)
 
     def get(self, job_id: str) -> JobView:
@@ -109,8 +128,7 @@ class JobStore:
         """Newest first; `query` is looked for in title, file name and text, any case."""
         statement = select(_J, _R).join(_R, _J.recognition_id == _R.id)
         if status is not None:
-            shown = case((_J.cancelled_at.is_not(None), JobStatus.CANCELLED), else_=_R.status)
-            statement = statement.where(shown == status)
+            statement = statement.where(shown_status() == status)
         if fold(query):
             statement = statement.where(_matches(query))
         if cursor:
@@ -148,7 +166,7 @@ class JobStore:
         """The finished transcript. Raises NotFound, NotFinished."""
         with self._db.read() as session:
             job, recognition = _rows(session, job_id)
-            status = status_of(job, recognition)
+            status = status_of_recognition(job, recognition)
             if status is not JobStatus.COMPLETED or recognition.transcript is None:
                 raise NotFinished(
                     f"The job is {status.value}; there is no complete transcript.",
@@ -185,8 +203,12 @@ class JobStore:
         with self._db.write() as session:
             job, recognition = _rows(session, job_id)
             stopped = None
-            if not status_of(job, recognition).final:
+            if job.text is not None and withdrawable(job, recognition):
+                withdraw(job.text, now)
+            elif not status_of(job, recognition).final:
                 job.cancelled_at = now
+                if job.text is not None:
+                    withdraw(job.text, now)
                 session.flush()
                 stopped = self._stop_unwanted(session, recognition, now)
             return self._view(session, job, recognition), stopped
@@ -204,6 +226,11 @@ class JobStore:
                     f"The job is {status.value}; only a failed or cancelled one can be retried."
                 )
             job.cancelled_at = None
+            if job.text is not None and job.text.state in (
+                StageState.FAILED,
+                StageState.CANCELLED,
+            ):
+                begin_again(job.text)
             if recognition.status in (JobStatus.FAILED, JobStatus.CANCELLED):
                 self._require_room(session)
                 requeue(recognition, self._clock())

@@ -29,6 +29,7 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.jobs import JobRequest, JobStatus, JobView, Stage
 from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.text import StageState
 from stenograf.contract.transcript import Transcript
 from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
 from stenograf.patience import START_S
@@ -54,8 +55,10 @@ class Service:
     def submit(self, request: JobRequest) -> JobView:
         """Queue a job for a complete upload.
 
-        Raises NotFound (no such upload), Conflict (not complete), ModelNotFound, Overloaded.
+        Raises NotFound (no such upload), Conflict (not complete), ModelNotFound, Overloaded, and
+        TextServiceNotConfigured for strict text work.
         """
+        self.text.require(request.text)
         upload = self.uploads.info(request.upload_id)
         if not upload.sealed or upload.sha256 is None:
             raise Conflict(
@@ -73,12 +76,13 @@ class Service:
         with self._ownership:
             self.uploads.claim(upload.id)
             try:
-                view = self.jobs.submit(content, options, request.title, model)
+                view = self.jobs.submit(content, options, request.title, model, request.text)
             except StenografError:
                 if upload.id not in self.jobs.uploads_in_use():
                     self.uploads.release(upload.id)
                 raise
         self.queue.poke()
+        self.text.poke()
         return view
 
     def model_for(self, options: TranscribeOptions) -> tuple[TranscribeOptions, str]:
@@ -108,7 +112,7 @@ class Service:
         view, unwanted = self.jobs.cancel(job_id)
         if unwanted is not None:
             self.worker.cancel(unwanted)
-        self.hub.publish_all()
+        self.text.withdrawn(job_id)
         return view
 
     def purge(self, job_id: str) -> None:
@@ -119,7 +123,7 @@ class Service:
                 self.worker.cancel(removal.recognition_id)
             if removal.upload_id is not None:
                 self.uploads.discard(removal.upload_id)
-        self.hub.publish_all()
+        self.text.withdrawn(job_id)
 
     def drop_unused(self, upload_id: str) -> None:
         """Remove an upload that came to nothing; one that a job refers to stays."""
@@ -137,6 +141,7 @@ class Service:
         """Queue a failed or cancelled job again. Raises NotFound, Conflict, Overloaded."""
         view = self.jobs.retry(job_id)
         self.queue.poke()
+        self.text.poke()
         self.hub.publish_all()
         return view
 
@@ -148,7 +153,7 @@ class Service:
     def transcript(self, job_id: str, *, partial: bool = False) -> Transcript:
         """The transcript; with `partial`, what there is so far. Raises NotFound, NotFinished."""
         snapshot = self.jobs.snapshot(job_id, after_seq=0) if partial else None
-        if snapshot is None or snapshot.view.status is JobStatus.COMPLETED:
+        if snapshot is None or snapshot.view.stages["asr"].state is StageState.OK:
             return self.jobs.transcript(job_id)
         return partial_transcript(snapshot)
 

@@ -1,8 +1,8 @@
 """Client of an OpenAI-compatible chat server: one prompt in, one streamed answer out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,17 +83,27 @@ class ChatClient:
         TextServiceUnavailable, and TextServiceFailed for a refusal, an answer that is empty or
         unreadable, and one longer than `max_chars`.
         """
+        async with self._bounded_call(), self._places:
+            return await self._ask(prompt, max_chars, on_text)
+
+    async def identify(self) -> str:
+        """Name of the model that answers. Raises what `complete` does."""
+        async with self._bounded_call():
+            return await self._model_name()
+
+    @asynccontextmanager
+    async def _bounded_call(self) -> AsyncIterator[None]:
         if not self._root:
             raise not_configured()
         try:
-            async with asyncio.timeout(self._timeout_s), self._places:
-                return await self._ask(prompt, max_chars, on_text)
+            async with asyncio.timeout(self._timeout_s):
+                yield
         except TimeoutError:
             raise TextServiceTimeout(
                 f"The language model did not finish within {self._timeout_s:g} s.",
                 hint="Raise TEXT_LLM_TIMEOUT_S, or lower TEXT_LLM_CONTEXT_CHARS.",
             ) from None
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise _transport_failure(error) from None
 
     async def _ask(self, prompt: Prompt, max_chars: int, on_text: Callable[[str], None]) -> Answer:
@@ -209,7 +219,7 @@ async def _bounded(response: httpx.Response) -> bytes:
     return content
 
 
-def _transport_failure(error: httpx.TransportError) -> StenografError:
+def _transport_failure(error: httpx.HTTPError) -> StenografError:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return TextServiceUnavailable(
             "The language model's server cannot be reached.",

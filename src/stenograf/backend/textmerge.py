@@ -1,11 +1,13 @@
 """Takes punctuation and capitals from a language model's answers, and not one word."""
 
+import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
 
 from stenograf.backend.textsplit import Passages, Piece, normalized, word_spans
 
+_SPACE_BEFORE_CLOSING = re.compile(r"^\s+([.,!?…:;»”)]+)(?=\s)")
 _MIN_COMMON = 0.5  # an answer that shares fewer words with its piece is something else
 
 
@@ -72,7 +74,8 @@ class Punctuated:
             return
         if self._forms[word].isdecimal() and self._forms[word + 1].isdecimal():
             return  # 3.5 is not 3, 5
-        self._gaps[word] = answer[spans[there][1] : spans[there + 1][0]]
+        gap = answer[spans[there][1] : spans[there + 1][0]]
+        self._gaps[word] = _SPACE_BEFORE_CLOSING.sub(r"\1", gap)
 
     def text(self) -> str:
         """The whole text as it stands now."""

@@ -37,6 +37,10 @@ class TextProcessor:
         self._context_chars = context_chars
         self._in_flight = in_flight
 
+    async def model(self) -> str:
+        """Name of the model that will answer. Raises what `ChatClient.identify` does."""
+        return await self._chat.identify()
+
     async def process(
         self,
         text: str | Sequence[str],

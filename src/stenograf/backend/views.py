@@ -2,16 +2,66 @@
 
 from datetime import UTC, datetime
 
-from stenograf.backend.db import JobRow, RecognitionRow
+from sqlalchemy import ColumnElement, case, select
+
+from stenograf.backend.db import JobRow, RecognitionRow, TextRow
 from stenograf.contract.errors import ErrorBody
 from stenograf.contract.jobs import JobStatus, JobView, Progress, Stage
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
+from stenograf.contract.text import StageState, StageView
+
+_STRICT_ENDS = {
+    StageState.OK: JobStatus.COMPLETED,
+    StageState.FAILED: JobStatus.FAILED,
+    StageState.CANCELLED: JobStatus.CANCELLED,
+}
+_UNFINISHED = (StageState.WAITING, StageState.RUNNING)
+_ASR_STATES = {
+    JobStatus.QUEUED: StageState.WAITING,
+    JobStatus.RUNNING: StageState.RUNNING,
+    JobStatus.COMPLETED: StageState.OK,
+    JobStatus.FAILED: StageState.FAILED,
+    JobStatus.CANCELLED: StageState.CANCELLED,
+}
 
 
 def status_of(job: JobRow, recognition: RecognitionRow) -> JobStatus:
-    """A cancelled request stays cancelled, whatever happens to the computation behind it."""
-    return JobStatus.CANCELLED if job.cancelled_at is not None else JobStatus(recognition.status)
+    """A cancelled request stays cancelled, whatever happens to the computation behind it.
+
+    With text work the job runs until that ends; how it ends matters only where it was strict.
+    """
+    if job.cancelled_at is not None:
+        return JobStatus.CANCELLED
+    if recognition.status != JobStatus.COMPLETED or job.text is None:
+        return JobStatus(recognition.status)
+    state = StageState(job.text.state)
+    if not state.final:
+        return JobStatus.RUNNING
+    return _STRICT_ENDS[state] if job.text.strict else JobStatus.COMPLETED
+
+
+def shown_status() -> ColumnElement[str]:
+    """`status_of` in SQL, for a statement over both tables."""
+    text = select(TextRow.state).where(TextRow.job_id == JobRow.id, TextRow.with_job)
+    strict = text.where(TextRow.strict).scalar_subquery()
+    recognized = RecognitionRow.status == JobStatus.COMPLETED
+    return case(
+        (JobRow.cancelled_at.is_not(None), JobStatus.CANCELLED),
+        (recognized & text.scalar_subquery().in_(_UNFINISHED), JobStatus.RUNNING),
+        *((recognized & (strict == state), status) for state, status in _STRICT_ENDS.items()),
+        else_=RecognitionRow.status,
+    )
+
+
+def withdrawable(job: JobRow, recognition: RecognitionRow) -> bool:
+    """Whether cancelling would end text work only: the transcript is there and stays."""
+    return (
+        job.cancelled_at is None
+        and recognition.status == JobStatus.COMPLETED
+        and job.text is not None
+        and not StageState(job.text.state).final
+    )
 
 
 def job_view(
@@ -19,7 +69,10 @@ def job_view(
 ) -> JobView:
     """One job as `GET /v1/jobs/{id}` answers it."""
     status = status_of(job, recognition)
+    recognized = status_of_recognition(job, recognition) is JobStatus.COMPLETED
     finished_at = job.cancelled_at or recognition.finished_at
+    if recognized and job.text is not None:
+        finished_at = job.text.finished_at
     return JobView(
         id=job.id,
         status=status,
@@ -29,27 +82,52 @@ def job_view(
         duration_s=_seconds(recognition.duration),
         options=TranscribeOptions.model_validate_json(job.options),
         progress=_progress(recognition, status, now, queue_position),
+        stages=_stages(job, recognition),
         created_at=_moment(job.created_at),
         started_at=_after(job, recognition.started_at),
         finished_at=_after(job, finished_at) if status.final else None,
-        error=_error(recognition, status),
-        text_preview=recognition.preview if status is JobStatus.COMPLETED else "",
+        error=_error(job, recognition, status),
+        text_preview=recognition.preview if recognized else "",
         links=_links(job.id),
     )
+
+
+def status_of_recognition(job: JobRow, recognition: RecognitionRow) -> JobStatus:
+    """The same without text work."""
+    return JobStatus.CANCELLED if job.cancelled_at is not None else JobStatus(recognition.status)
+
+
+def _stages(job: JobRow, recognition: RecognitionRow) -> dict[str, StageView]:
+    status = status_of_recognition(job, recognition)
+    stages = {"asr": _stage(_ASR_STATES[status], recognition.error)}
+    if job.text is not None:
+        state = StageState(job.text.state)
+        if status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            state = StageState.CANCELLED  # there will be no transcript to work on
+        stages["text"] = _stage(state, job.text.error)
+    return stages
+
+
+def _stage(state: StageState, error: str | None) -> StageView:
+    if error is None or state not in (StageState.FAILED, StageState.WAITING):
+        return StageView(state=state)
+    body = ErrorBody.model_validate_json(error)
+    return StageView(state=state, reason=body.message, remedy=body.hint)
 
 
 def _progress(
     row: RecognitionRow, status: JobStatus, now: float, queue_position: int | None
 ) -> Progress:
     end = now if status is JobStatus.RUNNING else (row.finished_at or now)
+    in_text = status is JobStatus.RUNNING and row.status == JobStatus.COMPLETED
     return Progress(
-        stage=Stage(row.stage),
+        stage=Stage.TEXT if in_text else Stage(row.stage),
         done_s=row.done / SAMPLE_RATE,
         total_s=_seconds(row.speech),
         windows_done=row.windows_done,
         windows_total=row.windows_total,
         elapsed_s=round(max(0.0, end - row.started_at), 3) if row.started_at else 0.0,
-        eta_s=_eta_s(row, now) if status is JobStatus.RUNNING else None,
+        eta_s=_eta_s(row, now) if status is JobStatus.RUNNING and not in_text else None,
         queue_position=queue_position if status is JobStatus.QUEUED else None,
     )
 
@@ -63,11 +141,13 @@ def _eta_s(row: RecognitionRow, now: float) -> float | None:
     return round(max(0, row.speech - row.done) / rate, 1)
 
 
-def _error(row: RecognitionRow, status: JobStatus) -> ErrorBody | None:
+def _error(job: JobRow, row: RecognitionRow, status: JobStatus) -> ErrorBody | None:
     # While queued, the last error says what the job waits for.
-    if row.error is None or status not in (JobStatus.FAILED, JobStatus.QUEUED):
+    if status not in (JobStatus.FAILED, JobStatus.QUEUED):
         return None
-    return ErrorBody.model_validate_json(row.error)
+    of_text = job.text is not None and row.status == JobStatus.COMPLETED
+    error = job.text.error if of_text and job.text is not None else row.error
+    return None if error is None else ErrorBody.model_validate_json(error)
 
 
 def _links(job_id: str) -> dict[str, str]:

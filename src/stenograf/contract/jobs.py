@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stenograf.contract.errors import ErrorBody
 from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.text import StageView, TextRequest
 from stenograf.contract.transcript import Segment
 
 
@@ -34,6 +35,7 @@ class Stage(StrEnum):
     LISTENING = "listening"  # voice activity
     RECOGNIZING = "recognizing"
     FINISHING = "finishing"
+    TEXT = "text"  # the transcript is there, a language model works on it
 
 
 class _View(BaseModel):
@@ -61,6 +63,7 @@ class JobRequest(BaseModel):
     upload_id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
     options: TranscribeOptions = TranscribeOptions()
     title: str = Field("", max_length=300)
+    text: TextRequest = TextRequest()
 
 
 class JobView(_View):
@@ -74,6 +77,9 @@ class JobView(_View):
     duration_s: float | None = None
     options: TranscribeOptions
     progress: Progress = Progress()
+    stages: dict[str, StageView] = Field(
+        default_factory=dict, description="asr, and text where a language model was asked for"
+    )
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

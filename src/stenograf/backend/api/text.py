@@ -1,0 +1,142 @@
+"""A language model on the transcript of a job: `/v1/jobs/{id}/text`, and whether there is one."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from stenograf.backend.api.patience import patient_json
+from stenograf.backend.service import Service
+from stenograf.backend.textwork import TextWork
+from stenograf.contract.errors import NotFound, StenografError, by_code, error_json
+from stenograf.contract.text import TextRequest, TextTask, TextView
+
+_PING_S = 10.0
+
+
+class TextAsk(TextRequest):
+    """Body of `POST /v1/jobs/{id}/text`."""
+
+    wait: bool = Field(True, description="answer with the result; false answers at once, with 202")
+    stream: bool = Field(
+        False, description="answer with server-sent events: state, delta, reset, done"
+    )
+
+
+def router(service: Service) -> APIRouter:
+    """Routes over `service`."""
+    api = APIRouter()
+    text = service.text
+
+    @api.get("/v1/capabilities")
+    def capabilities() -> dict[str, Any]:
+        """What this installation can do beyond transcription."""
+        tasks = [task.value for task in TextTask if task is not TextTask.NONE]
+        shown = {"configured": text.configured, "model": text.model, "tasks": tasks}
+        return {"text": shown}
+
+    @api.get("/v1/jobs/{job_id}/text")
+    def listing(job_id: str) -> dict[str, list[TextView]]:
+        """All text work of a job, newest first."""
+        return {"data": text.list(job_id)}
+
+    @api.post("/v1/jobs/{job_id}/text")
+    async def ask(job_id: str, body: TextAsk, request: Request) -> Response:
+        """Work on a finished transcript; the same request again gives the stored result."""
+        view = await text.ask(job_id, TextRequest(**body.model_dump(exclude={"wait", "stream"})))
+        if body.stream or "text/event-stream" in request.headers.get("accept", ""):
+            return _event_stream(text, job_id, view.id)
+        if not body.wait:
+            headers = {"Location": f"/v1/jobs/{job_id}/text/{view.id}"}
+            return JSONResponse(view.model_dump(mode="json"), status_code=202, headers=headers)
+        return await patient_json(
+            _outcome(text, job_id, view.id, strict=body.strict),
+            lambda error: error_json(error, getattr(request.state, "request_id", None)),
+        )
+
+    @api.get("/v1/jobs/{job_id}/text/{text_id}")
+    def get(job_id: str, text_id: str) -> TextView:
+        """One piece of text work."""
+        return text.get(job_id, text_id)
+
+    @api.get("/v1/jobs/{job_id}/text/{text_id}/events")
+    async def events(job_id: str, text_id: str) -> StreamingResponse:
+        """Its text as it grows, as server-sent events: state, delta, reset, done."""
+        await run_in_threadpool(text.get, job_id, text_id)
+        return _event_stream(text, job_id, text_id)
+
+    @api.delete("/v1/jobs/{job_id}/text/{text_id}")
+    def cancel(job_id: str, text_id: str) -> TextView:
+        """Cancel; what is finished stays."""
+        return text.cancel(job_id, text_id)
+
+    return api
+
+
+async def _outcome(text: TextWork, job_id: str, text_id: str, *, strict: bool) -> bytes:
+    view = await text.outcome(job_id, text_id)
+    if strict and view.error is not None:
+        error = view.error
+        raise by_code(error.code)(error.message, hint=error.hint, param=error.param)
+    return view.model_dump_json().encode()
+
+
+def _event_stream(text: TextWork, job_id: str, text_id: str) -> StreamingResponse:
+    return StreamingResponse(
+        _events(text, job_id, text_id),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(text: TextWork, job_id: str, text_id: str) -> AsyncGenerator[bytes]:
+    """Every change from now on; deltas since the last reset, joined, are the text."""
+    yield b"retry: 2000\n\n"
+    shown: TextView | None = None
+    async with aclosing(text.follow(job_id, text_id)) as views:
+        coming = asyncio.ensure_future(anext(views))
+        try:
+            while True:
+                await asyncio.wait({coming}, timeout=_PING_S)
+                if not coming.done():
+                    yield b": ping\n\n"
+                    continue
+                try:
+                    view = coming.result()
+                except (StopAsyncIteration, NotFound):  # ended, or removed meanwhile
+                    return
+                for message in _changes(view, shown):
+                    yield message
+                shown = view
+                coming = asyncio.ensure_future(anext(views))
+        finally:
+            coming.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration, StenografError):
+                await coming
+
+
+def _changes(view: TextView, before: TextView | None) -> list[bytes]:
+    messages = []
+    bare = view.model_copy(update={"text": ""})
+    if before is None or bare != before.model_copy(update={"text": ""}):
+        messages.append(_event("state", bare.model_dump_json()))
+    known = before.text if before is not None else ""
+    if not view.text.startswith(known):
+        messages.append(_event("reset", "{}"))
+        known = ""
+    if len(view.text) > len(known):
+        delta = json.dumps({"text": view.text[len(known) :]}, ensure_ascii=False)
+        messages.append(_event("delta", delta))
+    if view.state.final:
+        messages.append(_event("done", view.model_dump_json()))
+    return messages
+
+
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
