@@ -80,10 +80,14 @@ class LlmSettings(_Settings):
         None, description="Hugging Face cache; default data/hugging_face_cache"
     )
     llm_threads: int = Field(0, ge=0, description="CPU threads of the model; 0: every core")
-    engine: Literal["transformers", "fake"] = Field(
-        "transformers",
-        description="recognizer: transformers; fake invents words from the sound's level, for "
-        "tests of the other services only",
+    engine: Literal["auto", "native", "ctranslate2", "transformers", "fake"] = Field(
+        "auto",
+        description="recognizer: auto takes the fastest that this machine and model allow and "
+        "tells which in /health; fake invents words from the sound's level, for tests of the "
+        "other services only",
+    )
+    compute_type: Literal["auto", "int8", "int8_float32", "int8_float16", "float16", "float32"] = (
+        Field("auto", description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU")
     )
     fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
@@ -92,6 +96,12 @@ class LlmSettings(_Settings):
     )
     llm_max_wait_ms: int = Field(
         20, ge=0, le=5_000, description="a batch that is not full waits so long for company"
+    )
+    model_keep_alive_s: float = Field(
+        0.0,
+        ge=0,
+        description="an idle model's memory is given back after so long, the next request loads "
+        "it again; 0: never",
     )
     llm_max_audio_s: float = Field(
         3600.0, gt=0, description="longest sound of a direct request to the model service"

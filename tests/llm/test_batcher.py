@@ -206,3 +206,76 @@ def test_a_hundred_callers_at_once_each_get_their_own(engine: Recorder) -> None:
     assert answers == {size: str(size) for size in range(1, 101)}
     assert max(map(len, engine.batches)) <= 7
     batcher.close()
+
+
+class Small(Recorder):
+    """Memory for `room` windows at once."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.gate.set()
+
+    def transcribe(
+        self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
+    ) -> list[WindowResult]:
+        results = super().transcribe(windows, options, stop)
+        if len(windows) > self.room:
+            raise MemoryError
+        return results
+
+
+def test_a_batch_too_large_for_memory_is_halved_until_it_fits_and_stays_so() -> None:
+    engine = Small(room=2)
+    engine.gate.clear()
+    batcher = Batcher(engine, max_batch=8)
+    hold(batcher, engine)
+    first = [batcher.submit(window(size), RU) for size in range(2, 10)]
+    second = [batcher.submit(window(size), RU) for size in range(10, 14)]
+    engine.gate.set()
+    assert [p.result(5).language for p in first + second] == [str(size) for size in range(2, 14)]
+    assert [len(batch) for batch in engine.batches] == [1, 8, 4, 2, 2, 4, 2, 2, 2, 2]
+    batcher.close()
+
+
+def test_a_larger_batch_is_tried_again_after_a_while() -> None:
+    engine = Small(room=1)
+    engine.gate.clear()
+    batcher = Batcher(engine, max_batch=2, queue_size=100)
+    hold(batcher, engine)
+    pending = [batcher.submit(window(size), RU) for size in range(2, 4)]
+    engine.gate.set()
+    for p in pending:
+        p.result(5)
+    engine.room = 2
+    engine.gate.clear()
+    pending = [batcher.submit(window(size), RU) for size in range(4, 64)]
+    engine.gate.set()
+    for p in pending:
+        p.result(5)
+    assert len(engine.batches[-1]) == 2
+    batcher.close()
+
+
+def test_windows_of_one_length_go_together(engine: Recorder) -> None:
+    batcher = Batcher(engine, max_batch=3)
+    hold(batcher, engine)
+    sizes = [100, 9000, 110, 9100, 120, 9200]
+    pending = [batcher.submit(window(size), RU) for size in sizes]
+    engine.gate.set()
+    for p in pending:
+        p.result(5)
+    assert engine.batches[1:] == [[100, 110, 120], [9000, 9100, 9200]]
+    batcher.close()
+
+
+def test_it_says_once_that_nothing_comes_any_more(engine: Recorder) -> None:
+    rests: list[float] = []
+    engine.gate.set()
+    batcher = Batcher(engine, idle_s=0.1, on_idle=lambda: rests.append(time.monotonic()))
+    time.sleep(0.5)
+    assert len(rests) == 1
+    batcher.submit(window(3), RU).result(5)
+    time.sleep(0.5)
+    assert len(rests) == 2
+    batcher.close()

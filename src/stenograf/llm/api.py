@@ -98,9 +98,14 @@ class ModelApi:
         check_model(model, capabilities)
         return self._describe()
 
-    async def health(self) -> dict[str, str]:
-        """The process is alive, whatever the model does."""
-        return {"status": "ok", "service": "llm", "version": stenograf.__version__}
+    async def health(self) -> dict[str, str | None]:
+        """The process is alive, whatever the model does; the engine is named once it is loaded."""
+        return {
+            "status": "ok",
+            "service": "llm",
+            "version": stenograf.__version__,
+            **self._engine(),
+        }
 
     async def ready(self) -> JSONResponse:
         """200 once the model answers; until then 503 with progress or the reason."""
@@ -110,17 +115,27 @@ class ModelApi:
             "progress": round(status.progress, 3),
             "detail": status.detail,
             "model": self._describe()["id"],
+            **self._engine(),
         }
-        return JSONResponse(body, status_code=200 if status.state is ModelState.READY else 503)
+        return JSONResponse(body, status_code=200 if status.state.answers else 503)
+
+    def _engine(self) -> dict[str, str | None]:
+        known = self._host.status.capabilities
+        return {
+            "engine": known.engine if known else None,
+            "engine_reason": known.engine_reason if known else None,
+        }
 
     def _describe(self) -> dict[str, Any]:
-        known = self._host.status.capabilities
+        status = self._host.status
+        known = status.capabilities
         return {
             "id": known.model if known else self._name,
             "object": "model",
             "created": self._created,
             "owned_by": "stenograf",
-            "loaded": known is not None,
+            "state": str(status.state),
+            "loaded": status.state is ModelState.READY,
             "embedded": known.embedded if known else None,
             "dtype": known.dtype if known else None,
             "device": known.device if known else None,

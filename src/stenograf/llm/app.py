@@ -14,7 +14,8 @@ from stenograf.contract.errors import StenografError
 from stenograf.exposure import refuse_exposed
 from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
-from stenograf.llm.engines.factory import EngineSettings, engine_factory
+from stenograf.llm.engines.child import child_engine_factory
+from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.http import BodyLimit, KeyCheck, RequestId, install_errors
 from stenograf.llm.models import EngineFactory, ModelHost
 from stenograf.redact import mask_logs
@@ -30,10 +31,11 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
     `load_engine` replaces the engine that the settings name.
     """
     host = ModelHost(
-        load_engine or engine_factory(_engine_settings(settings)),
+        load_engine or child_engine_factory(_engine_settings(settings)),
         queue_size=settings.llm_queue_size,
         max_batch=settings.llm_max_batch,
         max_wait_s=settings.llm_max_wait_ms / 1000,
+        keep_alive_s=settings.model_keep_alive_s,
     )
     api = ModelApi(
         host,
@@ -68,6 +70,7 @@ def _engine_settings(settings: LlmSettings) -> EngineSettings:
         data_dir=settings.data_dir,
         hf_home=_hub_cache(settings),
         fake_delay_s=settings.fake_delay_s,
+        compute_type=settings.compute_type,
     )
 
 

@@ -1,24 +1,26 @@
 """Many callers, one model thread: windows wait here, and those with equal options share a batch.
 
 Two verbs: `submit` and `close`. The queue refuses when it is full, a caller that gave up costs
-nothing, and a window that breaks the engine fails alone.
+nothing, a window that breaks the engine fails alone, a batch too large for the memory is halved.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from stenograf.contract.errors import OutOfResources, Overloaded, StenografError, Unavailable
+from stenograf.contract.errors import OutOfResources, Overloaded, Unavailable
 from stenograf.contract.pcm import Waveform
 from stenograf.llm.engines.base import Engine, EngineOptions, WindowResult
+from stenograf.llm.failures import as_ours
 
 logger = logging.getLogger(__name__)
 
 _FIRST_GUESS_S = 2.0  # per window, until one was measured
 _SMOOTHING = 0.3
+_TRY_LARGER_AFTER = 20  # batches that fitted
 _CLOSE_S = 4.0  # an encoder pass cannot be interrupted; the process ends without it
 
 
@@ -47,15 +49,23 @@ class Batcher:
         queue_size: int = 64,
         max_batch: int = 1,
         max_wait_s: float = 0.0,
+        idle_s: float = 0.0,
+        on_idle: Callable[[], None] | None = None,
     ) -> None:
+        """`on_idle` is called in the model thread when nothing came for `idle_s`, once per rest."""
         self._engine = engine
         self._queue_size = queue_size
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
+        self._idle_s = idle_s
+        self._on_idle = on_idle
+        self._fits = max_batch  # windows that memory allows at once, as far as is known
+        self._fitted = 0  # batches in a row that were as large as that
         self._waiting: deque[Pending] = deque()
         self._computing: Sequence[Pending] = ()
         self._changed = threading.Condition()
         self._closed = False
+        self._awake = True
         self._window_s = _FIRST_GUESS_S
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
@@ -107,6 +117,9 @@ class Batcher:
 
     def _next_batch(self) -> list[Pending]:
         """Wait for the oldest window and its company; empty when closed."""
+        while not self._rest_until_asked():
+            if self._on_idle is not None:
+                self._on_idle()
         with self._changed:
             while not self._closed:
                 self._drop_abandoned()
@@ -120,9 +133,17 @@ class Batcher:
                     return batch
         return []
 
+    def _rest_until_asked(self) -> bool:
+        """Wait until there is work or the end; False when `idle_s` passed before."""
+        with self._changed:
+            idle_s = self._idle_s if self._on_idle is not None and self._awake else None
+            asked = self._changed.wait_for(lambda: self._closed or self._waiting, idle_s)
+            self._awake = bool(asked)
+            return bool(asked)
+
     def _await_company(self, options: EngineOptions) -> None:
         deadline = time.monotonic() + self._max_wait_s
-        while not self._closed and self._matching(options) < self._max_batch:
+        while not self._closed and self._matching(options) < self._fits:
             left_s = deadline - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):
                 return
@@ -131,13 +152,17 @@ class Batcher:
         return sum(pending.options == options for pending in self._waiting)
 
     def _take(self) -> list[Pending]:
-        """Take the oldest window and up to a batch of equals, wherever they stand."""
+        """Take the oldest window and up to a batch of equals, those of its length first: a batch
+        takes as long as its longest window."""
         self._drop_abandoned()
         if not self._waiting:
             return []
-        options = self._waiting[0].options
-        taken = [p for p in self._waiting if p.options == options][: self._max_batch]
-        chosen = {id(pending) for pending in taken}
+        oldest = self._waiting[0]
+        equals = [p for p in self._waiting if p.options == oldest.options]
+        length = oldest.window.shape[0]
+        equals.sort(key=lambda p: (p is not oldest, abs(p.window.shape[0] - length)))
+        chosen = {id(pending) for pending in equals[: self._fits]}
+        taken = [p for p in self._waiting if id(p) in chosen]
         self._waiting = deque(p for p in self._waiting if id(p) not in chosen)
         return taken
 
@@ -154,23 +179,29 @@ class Batcher:
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for {len(batch)} windows")
         except Exception as exc:
+            error = as_ours(exc)
             if len(batch) > 1 and not stop():
-                logger.warning("a batch of %d windows failed, one by one now", len(batch))
-                for pending in batch:
-                    self._compute([pending])
+                self._compute_parts(batch, too_large=isinstance(error, OutOfResources))
                 return
             for pending in batch:
-                pending.set_exception(_as_ours(exc))
+                pending.set_exception(error)
             return
+        self._note_fit(len(batch))
         for pending, result in zip(batch, results, strict=True):
             pending.set_result(result)
 
+    def _compute_parts(self, batch: Sequence[Pending], *, too_large: bool) -> None:
+        if too_large:
+            self._fits, self._fitted = max(1, len(batch) // 2), 0
+            logger.warning("memory ran out; batches of %d from now on", self._fits)
+        else:
+            logger.warning("a batch of %d windows failed, one by one now", len(batch))
+        size = self._fits if too_large else 1
+        for first in range(0, len(batch), size):
+            self._compute(batch[first : first + size])
 
-def _as_ours(exc: Exception) -> StenografError:
-    if isinstance(exc, StenografError):
-        return exc
-    allocator = isinstance(exc, RuntimeError) and "allocate memory" in str(exc)
-    if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or allocator:
-        return OutOfResources("Memory ran out while the model worked on this window.")
-    logger.error("the engine failed on a window", exc_info=exc)
-    return StenografError("The model failed on this window; the service's log has the details.")
+    def _note_fit(self, size: int) -> None:
+        """Try a larger batch again some time after memory ran out."""
+        self._fitted = self._fitted + 1 if size == self._fits else 0
+        if self._fitted >= _TRY_LARGER_AFTER and self._fits < self._max_batch:
+            self._fits, self._fitted = min(2 * self._fits, self._max_batch), 0

@@ -1,10 +1,10 @@
-"""The one model of the service: loading -> ready | failed, seen from outside at any moment."""
+"""The one model of the service: loading -> ready <-> resting | failed, seen at any moment."""
 
 import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -13,7 +13,7 @@ from stenograf.contract.errors import Cancelled, ModelNotReady, StenografError
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.llm.batcher import Batcher
-from stenograf.llm.engines.base import Capabilities, Engine, EngineOptions
+from stenograf.llm.engines.base import Capabilities, Engine, EngineOptions, RestingEngine
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,13 @@ class ModelState(StrEnum):
 
     LOADING = "loading"
     READY = "ready"
+    RESTING = "resting"  # takes requests as READY does; its memory was given back
     FAILED = "failed"
+
+    @property
+    def answers(self) -> bool:
+        """Whether requests are taken."""
+        return self in (ModelState.READY, ModelState.RESTING)
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,17 @@ class ModelHost:
     """Loads the engine in a thread of its own and owns the batcher that feeds it."""
 
     def __init__(
-        self, load: EngineFactory, *, queue_size: int, max_batch: int, max_wait_s: float
+        self,
+        load: EngineFactory,
+        *,
+        queue_size: int,
+        max_batch: int,
+        max_wait_s: float,
+        keep_alive_s: float = 0.0,
     ) -> None:
+        """With `keep_alive_s` over 0 an engine that can rest does so after that idle time."""
         self._load = load
+        self._keep_alive_s = keep_alive_s
         self._queue_size = queue_size
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
@@ -68,7 +82,10 @@ class ModelHost:
     @property
     def status(self) -> ModelStatus:
         """Where the model stands now."""
-        return self._status
+        status, engine = self._status, self._engine
+        if isinstance(engine, RestingEngine) and not engine.loaded:
+            return replace(status, state=ModelState.RESTING)
+        return status
 
     def ready(self) -> tuple[Capabilities, Batcher]:
         """The loaded model and its queue; raises ModelNotReady with the reason until then."""
@@ -115,11 +132,14 @@ class ModelHost:
                 engine.close()
                 return
             self._engine = engine
+            rest = engine.rest if isinstance(engine, RestingEngine) else None
             self._batcher = Batcher(
                 engine,
                 queue_size=self._queue_size,
                 max_batch=self._max_batch,
                 max_wait_s=self._max_wait_s,
+                idle_s=self._keep_alive_s,
+                on_idle=rest if self._keep_alive_s > 0 else None,
             )
             capabilities = engine.capabilities
             self._status = ModelStatus(ModelState.READY, 1.0, "Ready.", capabilities)

@@ -6,12 +6,19 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from stenograf.contract.errors import BadOptions, BadRequest
+from stenograf.contract.errors import BadOptions, BadRequest, StenografError
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE, Waveform
 from stenograf.contract.transcript import Segment, Warning
 
 SILENCE_PEAK = 2.5 / 32768  # two steps of 16-bit sound, -82 dBFS: dither, never speech
+
+
+class EngineUnfit(StenografError):
+    """This engine cannot run this model on this machine; another may."""
+
+    code, status = "engine_unfit", 503
+
 
 Stop = Callable[[], bool]
 """Asked between steps of the computation; True means nobody waits for the answer any more."""
@@ -52,6 +59,8 @@ class Capabilities:
     embedded: bool = False
     dtype: str = "float32"
     device: str = "cpu"
+    engine: str = ""
+    engine_reason: str = ""
 
     @property
     def default_language(self) -> str:

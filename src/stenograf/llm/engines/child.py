@@ -110,6 +110,11 @@ class ChildEngine:
         """Whether the weights are in memory now."""
         return self._process.poll() is None and not self._loading
 
+    @property
+    def pid(self) -> int:
+        """The process, the last one while it rests."""
+        return self._process.pid
+
     def transcribe(
         self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
     ) -> list[WindowResult]:

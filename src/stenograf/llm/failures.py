@@ -1,0 +1,18 @@
+"""What an engine may raise, in the house's own tree of errors."""
+
+import logging
+
+from stenograf.contract.errors import OutOfResources, StenografError
+
+logger = logging.getLogger(__name__)
+
+
+def as_ours(exc: Exception) -> StenografError:
+    """The same failure as a caller is told of it; what nobody foresaw is logged in full."""
+    if isinstance(exc, StenografError):
+        return exc
+    allocator = isinstance(exc, RuntimeError) and "allocate memory" in str(exc)
+    if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or allocator:
+        return OutOfResources("Memory ran out while the model worked on this window.")
+    logger.error("the engine failed on a window", exc_info=exc)
+    return StenografError("The model failed on this window; the service's log has the details.")
