@@ -10,10 +10,10 @@ import ctranslate2
 import numpy as np
 from numpy.typing import NDArray
 
-from stenograf.contract.errors import Cancelled, ModelNotFound, StenografError
+from stenograf.contract.errors import Cancelled, StenografError
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import Waveform
-from stenograf.llm.engines.base import Capabilities, EngineOptions, Stop
+from stenograf.llm.engines.base import Capabilities, EngineOptions, EngineUnfit, Stop
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.models import Report
 from stenograf.llm.whisper.checkpoint import open_checkpoint
@@ -233,13 +233,13 @@ def load_ct2_whisper(settings: EngineSettings, report: Report) -> Ct2Whisper:
             intra_threads=settings.threads or available_cores(),
         )
     except (RuntimeError, ValueError) as exc:
-        raise ModelNotFound(
+        raise EngineUnfit(
             f"CTranslate2 cannot load the model in {ready.folder}: {exc}",
             hint="The files are damaged or of another version; remove the folder, or convert the "
             "model again.",
         ) from exc
     if len(ready.vocabulary.languages) > 1 and not model.is_multilingual:
-        raise StenografError(
+        raise EngineUnfit(
             "CTranslate2 cannot tell languages apart with so small a vocabulary.",
             hint="Set ENGINE=transformers for this model.",
         )
@@ -252,6 +252,8 @@ def load_ct2_whisper(settings: EngineSettings, report: Report) -> Ct2Whisper:
         embedded=is_embedded(folder),
         dtype=model.compute_type,
         device=device if device == "cpu" else f"{device}:{index}",
+        engine=settings.engine,
+        engine_reason=settings.reason,
     )
     return Ct2Whisper(
         model,

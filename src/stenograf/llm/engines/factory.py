@@ -1,19 +1,39 @@
-"""Chooses and loads the engine that the settings name; nothing else ever takes its place."""
+"""Chooses and loads the engine: the one that the settings name, or with `auto` the fastest here.
 
-from dataclasses import dataclass
+An engine that is named is never replaced. `auto` goes on to the next only where an engine says
+that it cannot run this model on this machine, and tells so in the log and in `/health`.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from stenograf.llm.engines.base import Engine
+from stenograf.llm.engines.base import Engine, EngineUnfit
 from stenograf.llm.engines.fake import FakeEngine
 from stenograf.llm.models import EngineFactory, Report
+
+logger = logging.getLogger(__name__)
+
+EngineName = Literal["auto", "native", "ctranslate2", "transformers", "fake"]
+Choice = tuple[EngineName, str]
+"""An engine, and why it is taken."""
+
+_LOADERS: dict[EngineName, tuple[str, str]] = {
+    "native": ("stenograf.llm.engines.native", "load_native"),
+    "ctranslate2": ("stenograf.llm.engines.ctranslate2", "load_ct2_whisper"),
+    "transformers": ("stenograf.llm.engines.hf_whisper", "load_hf_whisper"),
+}
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What an engine needs to know."""
+    """What an engine needs to know; `reason` says why this one was chosen."""
 
-    engine: Literal["transformers", "ctranslate2", "fake"]
+    engine: EngineName
     model: str
     dtype: str
     device: str
@@ -22,6 +42,7 @@ class EngineSettings:
     hf_home: Path
     fake_delay_s: float = 0.0
     compute_type: str = "auto"
+    reason: str = "ENGINE names it."
 
 
 def engine_factory(settings: EngineSettings) -> EngineFactory:
@@ -31,12 +52,63 @@ def engine_factory(settings: EngineSettings) -> EngineFactory:
         if settings.engine == "fake":
             return FakeEngine(delay_s=settings.fake_delay_s)
         report(0.01, "Loading libraries.")
-        if settings.engine == "ctranslate2":
-            from stenograf.llm.engines.ctranslate2 import load_ct2_whisper
-
-            return load_ct2_whisper(settings, report)
-        from stenograf.llm.engines.hf_whisper import load_hf_whisper
-
-        return load_hf_whisper(settings, report)
+        if settings.engine == "auto":
+            return _load_first(settings, report)
+        return _load(settings, report)
 
     return load
+
+
+def choices(settings: EngineSettings) -> Iterator[Choice]:
+    """The engines to try for ENGINE=auto, best first."""
+    folder = Path(settings.model).expanduser()
+    if (folder / "model.bin").is_file():
+        yield "ctranslate2", "The model is in CTranslate2's layout."
+    elif settings.compute_type != "auto":
+        yield "ctranslate2", f"COMPUTE_TYPE={settings.compute_type} asks for it."
+    elif settings.dtype != "auto":
+        yield "transformers", f"TORCH_DTYPE={settings.dtype} asks for it."
+    elif settings.device.startswith("cuda") or (settings.device == "auto" and _sees_gpu()):
+        yield "transformers", "There is an NVIDIA GPU."
+    else:
+        yield "native", "The fastest on this CPU: int8 arithmetic of our own library."
+        yield "ctranslate2", "On a CPU its int8 arithmetic is faster than PyTorch."
+        yield "transformers", "It runs everywhere."
+
+
+def _load_first(settings: EngineSettings, report: Report) -> Engine:
+    passed: list[str] = []
+    for engine, why in choices(settings):
+        reason = " ".join([why, *passed])
+        try:
+            loaded = _load(replace(settings, engine=engine, reason=reason), report)
+        except EngineUnfit as exc:
+            logger.warning("engine %s is not used: %s", engine, exc.message)
+            passed.append(f"Not {engine}: {exc.message}")
+            last = exc
+        else:
+            logger.info("engine %s chosen: %s", engine, reason)
+            return loaded
+    raise last
+
+
+def _load(settings: EngineSettings, report: Report) -> Engine:
+    module, function = _LOADERS[settings.engine]
+    try:
+        load: Callable[[EngineSettings, Report], Engine] = getattr(import_module(module), function)
+    except ImportError as exc:
+        raise EngineUnfit(
+            f"It is not installed ({exc.name or exc}).",
+            hint="Install the requirements of the model service, or set ENGINE=auto.",
+        ) from exc
+    return load(settings, report)
+
+
+def _sees_gpu() -> bool:
+    if find_spec("ctranslate2") is not None:  # answers much sooner than PyTorch
+        import ctranslate2
+
+        return bool(ctranslate2.get_cuda_device_count())
+    import torch
+
+    return bool(torch.cuda.is_available())

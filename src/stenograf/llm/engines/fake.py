@@ -37,7 +37,12 @@ class FakeEngine:
 
     def __init__(self, delay_s: float = 0.0, model: str = "fake") -> None:
         self.capabilities = Capabilities(
-            model=model, languages=("ru", "en"), tasks=("transcribe", "translate"), dtype="none"
+            model=model,
+            languages=("ru", "en"),
+            tasks=("transcribe", "translate"),
+            dtype="none",
+            engine="fake",
+            engine_reason="ENGINE names it.",
         )
         self._delay_s = delay_s
 

@@ -89,6 +89,8 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
         embedded=is_embedded(folder),
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
+        engine=settings.engine,
+        engine_reason=settings.reason,
     )
     return HfWhisper(
         model,
