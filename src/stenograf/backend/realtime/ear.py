@@ -102,7 +102,7 @@ class Ear:
         """End the turn here. Raises BufferTooSmall."""
         happened = self._hear(self._inlet.flush())
         self._keep_frame()
-        if self._n_held < _MIN_COMMIT_SAMPLES:
+        if self._n_held < _MIN_COMMIT_SAMPLES and not happened:
             held_ms = self._n_held * 1000 / SAMPLE_RATE
             raise BufferTooSmall(
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms "
@@ -143,7 +143,7 @@ class Ear:
         self._keep(frame)
         if self._item_id is None:
             return self._wait_for_speech(speech, turns)
-        stays = speech >= max(turns.threshold - _HYSTERESIS, 0.01)
+        stays = speech >= max(turns.threshold - _HYSTERESIS, min(turns.threshold, 0.01))
         self._silence_frames = 0 if stays else self._silence_frames + 1
         silence_ms = self._silence_frames * FRAME_SAMPLES * 1000 // SAMPLE_RATE
         if self._silence_frames and silence_ms >= turns.silence_duration_ms:
