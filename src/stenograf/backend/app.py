@@ -27,6 +27,7 @@ from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.db import Database
 from stenograf.backend.detection import LanguageDetector
+from stenograf.backend.described.everything import describe_backend
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub
 from stenograf.backend.jobs import JobStore
@@ -304,6 +305,7 @@ def create_app(settings: BackendSettings) -> FastAPI:
         app.include_router(router)
     _add_middleware(app, settings, gate, origins)
     install_errors(app)
+    describe_backend(app)
     return app
 
 

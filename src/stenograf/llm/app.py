@@ -15,6 +15,7 @@ from stenograf.exposure import refuse_exposed
 from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
 from stenograf.llm.engines.child import child_engine_factory
+from stenograf.llm.described import describe_llm
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.http import BodyLimit, KeyCheck, RequestId, install_errors
 from stenograf.llm.models import EngineFactory, ModelHost
@@ -57,6 +58,7 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
         app.add_middleware(KeyCheck, key=settings.llm_api_key)
     app.add_middleware(RequestId)
     install_errors(app)
+    describe_llm(app)
     return app
 
 
