@@ -120,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _start(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
         self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "*"))
+        self.send_header("Access-Control-Allow-Credentials", "true")
         self.send_header("Access-Control-Expose-Headers", EXPOSED)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             b"",
             {
                 "Access-Control-Allow-Methods": "GET, POST, HEAD, PATCH, DELETE, OPTIONS",
-                "Access-Control-Allow-Headers": "*, Authorization, Content-Type, Tus-Resumable, "
+                "Access-Control-Allow-Headers": "Authorization, Content-Type, Tus-Resumable, "
                 "Upload-Length, Upload-Offset, Upload-Metadata, Last-Event-ID",
                 "Tus-Version": "1.0.0",
             },
@@ -299,6 +300,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"event: {name}\n{head}data: {data}\n\n".encode())
         self.wfile.flush()
 
+    def session(self) -> None:
+        self._json(200, {"key_required": False, "signed_in": True})
+
     def ready(self) -> None:
         checks = self.state.jobs.checks
         good = set(checks.values()) == {"ok"}
@@ -323,4 +327,5 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("GET", _JOB + "/audio", _Handler.audio),
     ("GET", _JOB + "/events", _Handler.events),
     ("GET", "/ready", _Handler.ready),
+    ("GET", "/v1/session", _Handler.session),
 ]

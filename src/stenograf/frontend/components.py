@@ -1,4 +1,4 @@
-"""The three parts of the page that live in the browser: uploader, one job, history.
+"""The parts of the page that live in the browser: uploader, one job, history, the key.
 
 Each is a Streamlit component made of the scripts and styles under `assets/`. They talk to the
 backend themselves (bytes, events, sound) and tell Python only what a person decided.
@@ -33,6 +33,7 @@ _SCRIPTS = {
         "job_view.js",
     ),
     "history": ("base.js", "history.js"),
+    "sign_in": ("base.js", "sign_in.js"),
 }
 
 Mount = Callable[..., Any]

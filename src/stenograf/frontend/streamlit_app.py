@@ -5,6 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from stenograf.contract.session import SESSION_COOKIE
+from stenograf.exposure import is_local
 from stenograf.frontend.client import BackendClient, browser_address
 from stenograf.frontend.i18n import LANGUAGES, Language, Translator, choose
 from stenograf.frontend.views import Page
@@ -45,12 +47,21 @@ def main() -> None:
     st.html(f"<style>{css}</style>")
     settings = FrontendSettings()
     address = browser_address(settings.backend_endpoint, settings.backend_public_url)
-    page = Page(BackendClient(settings.backend_endpoint), t, address)
+    session = str(st.context.cookies.get(SESSION_COOKIE, ""))
+    local = is_local(settings.frontend_host, settings.published_on)
+    page = Page(
+        BackendClient(settings.backend_endpoint, session=session),
+        t,
+        address,
+        may_be_open=local or settings.allow_no_key,
+    )
     header(language)
-    if job_id := st.query_params.get("job"):
-        page.recording(job_id)
-    else:
-        page.home()
+    if page.lets_in():
+        if job_id := st.query_params.get("job"):
+            page.recording(job_id)
+        else:
+            page.home()
+        page.farewell()
     st.html(f'<footer class="sg-foot">{escape(t("page.foot"))}</footer>')
 
 

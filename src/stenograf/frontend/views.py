@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from stenograf.contract.errors import OutOfResources, StenografError
+from stenograf.contract.session import SessionState
 from stenograf.frontend.client import BackendClient
 from stenograf.frontend.components import component
 from stenograf.frontend.controls import chosen_options, draw_options
@@ -17,7 +18,10 @@ RECONNECT_S = 5.0
 
 READY_TRUSTED_S = 5.0  # moving a slider should not wait for every service
 
+SESSION_TRUSTED_S = 5.0
+
 _NOTICE = "notice"
+_SESSION = "session_state"
 _READY_AT = "ready_at"
 _REVISION = "job_revision"
 
@@ -25,10 +29,61 @@ _REVISION = "job_revision"
 class Page:
     """What every view needs: the backend, the words, and how the browser reaches the backend."""
 
-    def __init__(self, client: BackendClient, t: Translator, backend: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        client: BackendClient,
+        t: Translator,
+        backend: dict[str, Any],
+        *,
+        may_be_open: bool = True,
+    ) -> None:
+        """`may_be_open` lets visitors in without a key while the backend asks for none."""
         self.client = client
         self.t = t
         self.backend = backend
+        self.may_be_open = may_be_open
+
+    def lets_in(self) -> bool:
+        """Whether this visitor may see the page; if not, ask for the key or say why nobody may."""
+        state = self._session_state()
+        if state is None:
+            return True  # the backend is away: the views say so
+        if not state.key_required and not self.may_be_open:
+            draw_notice("bad", self.t("sign_in.exposed"), self.t("sign_in.exposed.hint"))
+            return False
+        if state.key_required and not state.signed_in:
+            self._sign_in(signed_in=False)
+            return False
+        return True
+
+    def farewell(self) -> None:
+        """Under everything, for who has shown a key: a way to make this browser forget it."""
+        state = self._session_state()
+        if state is not None and state.key_required:
+            self._sign_in(signed_in=True)
+
+    def _sign_in(self, *, signed_in: bool) -> None:
+        component("sign_in")(
+            key="sign_in",
+            data={
+                "backend": self.backend,
+                "language": self.t.language,
+                "signed_in": signed_in,
+                "strings": self.t.subset("error.", "sign_in."),
+            },
+        )
+
+    def _session_state(self) -> SessionState | None:
+        at, state = st.session_state.get(_SESSION, (-SESSION_TRUSTED_S, None))
+        if time.monotonic() - at < SESSION_TRUSTED_S:
+            known: SessionState = state
+            return known
+        try:
+            fresh = self.client.session()
+        except StenografError:
+            return None
+        st.session_state[_SESSION] = (time.monotonic(), fresh)
+        return fresh
 
     def home(self) -> None:
         """Drop recordings, choose how they are recognized, find earlier ones."""

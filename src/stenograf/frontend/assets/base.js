@@ -106,10 +106,13 @@ function notice(tone, title, hint, ...actions) {
     actions.length ? h("div", { class: "row", style: "margin-top:12px" }, actions) : null);
 }
 
+// The cookie of a visitor who has shown a key goes along, to whatever port the backend has.
+function request(url, init = {}) { return fetch(url, { credentials: "include", ...init }); }
+
 async function requestJson(url, init = {}) {
   let response;
   try {
-    response = await fetch(url, init);
+    response = await request(url, init);
   } catch {
     throw { code: "unavailable", network: true };
   }

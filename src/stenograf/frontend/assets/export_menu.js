@@ -59,7 +59,7 @@ class ExportMenu {
   }
 
   async #fetchText(url) {
-    const response = await fetch(url);
+    const response = await request(url);
     if (!response.ok) throw new Error(String(response.status));
     return response.text();
   }

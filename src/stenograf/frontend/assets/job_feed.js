@@ -58,7 +58,7 @@ class JobFeed {
 
   #listen() {
     const query = this.lastWindow === null ? "" : `?last_event_id=${this.lastWindow}`;
-    this.source = new EventSource(`${this.url}/events${query}`);
+    this.source = new EventSource(`${this.url}/events${query}`, { withCredentials: true });
     const on = (name, use) => this.source.addEventListener(name, (event) => use(JSON.parse(event.data), event));
     on("progress", (progress) => {
       this.emit("progress", progress);

@@ -128,6 +128,7 @@ class UploadQueue extends EventTarget {
       chunkSize: CHUNK_BYTES,
       retryDelays: RETRY_DELAYS_MS,
       removeFingerprintOnSuccess: true,
+      onBeforeRequest: (call) => { call.getUnderlyingObject().withCredentials = true; },
       metadata: { filename: item.name, filetype: item.file.type || "application/octet-stream" },
       onShouldRetry: (error) => retriable(error.originalResponse?.getStatus() ?? 0),
       onProgress: (sent) => this.#progress(item, sent),
