@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from stenograf.contract.errors import StenografError
+from stenograf.contract.errors import StenografError, TooLarge
 from stenograf.openapi.operation import Answer, Operation, Operations, Parameter, Schema, Tag
 
 _REF = "#/components/schemas/{model}"
@@ -89,6 +89,8 @@ class _Builder:
             row = document["paths"].get(path, {}).get(method.lower())
             if row is not None:
                 self._fill(row, operation)
+                if method == "HEAD":
+                    _strip_bodies(row)
         document["paths"] = self._in_order(document["paths"])
         return document
 
@@ -119,7 +121,9 @@ class _Builder:
             row["requestBody"] = _body("multipart/form-data", operation.form)
         elif operation.body is not None:
             row["requestBody"] = _body(operation.body_type, operation.body)
-        row["responses"] = self._responses(row.get("responses", {}), operation)
+        row["responses"] = self._responses(
+            row.get("responses", {}), operation, has_body="requestBody" in row
+        )
         row["security"] = [{}] if operation.public else [{}, {"bearer": []}, {"api_key": []}]
         if operation.examples:
             row["x-codeSamples"] = [
@@ -127,12 +131,17 @@ class _Builder:
                 for example in operation.examples
             ]
 
-    def _responses(self, annotated: dict[str, Any], operation: Operation) -> dict[str, Any]:
+    def _outer_errors(self, has_body: bool) -> Iterable[type[StenografError]]:
+        return (kind for kind in self._every_error if has_body or kind is not TooLarge)
+
+    def _responses(
+        self, annotated: dict[str, Any], operation: Operation, *, has_body: bool
+    ) -> dict[str, Any]:
         responses = {
             str(status): _answer(answer, annotated.get(str(status), {}))
             for status, answer in operation.answers.items()
         }
-        outer = () if operation.public else self._every_error
+        outer = () if operation.public else self._outer_errors(has_body)
         happening: dict[int, dict[type[BaseModel], set[type[StenografError]]]] = {}
         for kinds, shape, status_of in (
             (operation.errors, operation.error_shape, operation.error_status),
@@ -143,6 +152,11 @@ class _Builder:
         for status, by_shape in sorted(happening.items()):
             responses.setdefault(str(status), _error(by_shape))
         return responses
+
+
+def _strip_bodies(row: dict[str, Any]) -> None:
+    for response in row["responses"].values():
+        response.pop("content", None)
 
 
 def _shapes(operation: Operation) -> list[type[BaseModel] | Schema | None]:

@@ -105,7 +105,8 @@ def _add_results(api: APIRouter, service: Service) -> None:
         """The drawn waveform and the levels."""
         return service.jobs.overview(job_id)
 
-    @api.api_route("/v1/jobs/{job_id}/audio", methods=["GET", "HEAD"])
+    @api.head("/v1/jobs/{job_id}/audio")
+    @api.get("/v1/jobs/{job_id}/audio")
     def audio(job_id: str) -> Response:
         """The original recording; byte ranges are honoured."""
         path, content = service.audio(job_id)
