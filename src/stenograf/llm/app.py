@@ -12,12 +12,13 @@ from fastapi import FastAPI
 import stenograf
 from stenograf.contract.errors import StenografError
 from stenograf.exposure import refuse_exposed
+from stenograf.httpanswers import BodyLimit, RequestId, install_errors
 from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
 from stenograf.llm.engines.child import child_engine_factory
 from stenograf.llm.described import describe_llm
 from stenograf.llm.engines.factory import EngineSettings
-from stenograf.llm.http import BodyLimit, KeyCheck, RequestId, install_errors
+from stenograf.llm.http import KeyCheck
 from stenograf.llm.models import EngineFactory, ModelHost
 from stenograf.redact import mask_logs
 from stenograf.settings import LlmSettings
@@ -41,8 +42,8 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
     api = ModelApi(
         host,
         name=settings.local_llm_model,
-        max_upload_bytes=settings.llm_max_upload_bytes,
         max_audio_s=settings.llm_max_audio_s,
+        answer_start_s=settings.answer_start_s,
     )
 
     @asynccontextmanager
@@ -53,7 +54,11 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
 
     app = FastAPI(title="stenograf model service", version=stenograf.__version__, lifespan=lifespan)
     app.include_router(api.router())
-    app.add_middleware(BodyLimit, limit_bytes=settings.llm_max_upload_bytes)
+    app.add_middleware(
+        BodyLimit,
+        default=settings.llm_max_upload_bytes,
+        hint="Send long recordings to the backend (port 8009).",
+    )
     if settings.llm_api_key:
         app.add_middleware(KeyCheck, key=settings.llm_api_key)
     app.add_middleware(RequestId)
