@@ -240,7 +240,56 @@ class ClientSettings(_Settings):
     """The command line."""
 
     stenograf_api_key: str = Field(
-        "", description="API key that the command line sends to the backend", repr=False
+        "", description="API key that the command line and the bot send to the backend", repr=False
+    )
+
+
+class TelegramSettings(_Settings):
+    """The Telegram bot, which runs only if it is started: `python -m stenograf.telegram`."""
+
+    telegram_token: str = Field("", description="the bot's token, from @BotFather", repr=False)
+    telegram_allowed_users: str = Field(
+        "",
+        description="who may use the bot, comma separated: numeric ids or @names; * is everybody, "
+        "empty nobody (the bot then tells people their ids)",
+    )
+    telegram_language: str = Field(
+        "ru",
+        pattern=r"^(auto|[a-z]{2,3})$",
+        description="language spoken in chats that did not choose one with /language",
+    )
+    telegram_jobs_at_once: int = Field(
+        2, ge=1, le=64, description="recordings the bot fetches and hands on at the same time"
+    )
+    telegram_api_url: Endpoint = Field(
+        "https://api.telegram.org",
+        description="Bot API server; one of your own lifts the limit of 20 MB a file",
+    )
+    telegram_api_local: bool = Field(
+        False,
+        description="that server runs with --local: files are read from its folder, up to 2 GB",
+    )
+    telegram_webhook_url: str = Field(
+        "",
+        pattern=r"^(https://\S+)?$",
+        description="public address Telegram sends messages to; empty: the bot asks for them",
+    )
+    telegram_webhook_secret: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_-]{16,256})?$",
+        description="16 characters or more that prove a message comes from Telegram; needed with "
+        "a webhook",
+        repr=False,
+    )
+    telegram_webhook_host: str = Field("127.0.0.1", description="address the webhook listens on")
+    telegram_webhook_port: int = Field(
+        8011, ge=0, le=65535, description="port the webhook listens on"
+    )
+    backend_endpoint: Endpoint = Field(
+        "http://127.0.0.1:8009", description="root of the backend, as the bot sees it"
+    )
+    stenograf_api_key: str = Field(
+        "", description="API key that the bot sends to the backend", repr=False
     )
 
 
@@ -275,6 +324,7 @@ _SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("backend (8009)", BackendSettings),
     ("page (frontend, 8010)", FrontendSettings),
     ("command line", ClientSettings),
+    ("Telegram bot", TelegramSettings),
     ("containers (docker-compose.yaml)", ContainerSettings),
 )
 
