@@ -18,7 +18,7 @@ from stenograf.contract.errors import (
     by_code,
 )
 from stenograf.contract.pcm import SAMPLE_RATE
-from stenograf.contract.transcript import Segment, Word
+from stenograf.contract.transcript import Segment, TokenScore, Word
 from stenograf.transcripts.languages import code_of
 
 _BY_STATUS: Mapping[int, type[StenografError]] = {
@@ -31,6 +31,7 @@ _BY_STATUS: Mapping[int, type[StenografError]] = {
     507: OutOfResources,
 }
 _MAX_MESSAGE_CHARS = 500
+_LEAST_LOGPROB = -100.0  # what stands for minus infinity, which JSON cannot say
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StenografError:
@@ -41,6 +42,19 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StenografE
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else BadRequest)
     said = message or f"The model service answered with status {status}."
     return kind(said, retry_after_s=_seconds_of(headers.get("retry-after")))
+
+
+def failure_in(status: int, headers: Mapping[str, str], body: bytes) -> StenografError | None:
+    """The error of an answer, None if it holds a transcript.
+
+    A failure after a long answer had begun stands in its body under the status 200.
+    """
+    if status != 200:
+        return error_of(status, headers, body)
+    if not body.lstrip().startswith(b'{"error"'):
+        return None
+    code, _ = _code_and_message(body)
+    return error_of(by_code(code).status, headers, body)
 
 
 def _code_and_message(body: bytes) -> tuple[str, str]:
@@ -88,10 +102,22 @@ def _segment(row: Any, n_samples: int) -> Segment:
         text=str(row["text"]),
         words=tuple(_word(word, n_samples) for word in row.get("words") or ()),
         tokens=tuple(int(token) for token in row.get("tokens") or ()),
+        scores=tuple(_score(token) for token in row.get("logprobs") or ()),
         avg_logprob=_finite(row.get("avg_logprob")),
         no_speech_prob=_share(row.get("no_speech_prob")),
         compression_ratio=_finite(row.get("compression_ratio")),
         temperature=_finite(row.get("temperature")) or 0.0,
+    )
+
+
+def _score(row: Any) -> TokenScore:
+    utf8 = row.get("bytes")
+    if utf8 is None:
+        utf8 = str(row["token"]).encode("utf-8", "replace")
+    logprob = float(row["logprob"])
+    return TokenScore(
+        utf8=tuple(int(byte) & 0xFF for byte in utf8),
+        logprob=logprob if math.isfinite(logprob) else _LEAST_LOGPROB,
     )
 
 
@@ -132,9 +158,26 @@ def _with_words(segments: Sequence[Segment], words: Sequence[Word]) -> list[Segm
         if dealt:
             dealt[at].append(word)
     return [
-        segment.model_copy(update={"words": tuple(own)})
+        segment.model_copy(update={"words": tuple(_spaced(segment.text, own))})
         for segment, own in zip(segments, dealt, strict=True)
     ]
+
+
+def _spaced(text: str, words: Sequence[Word]) -> list[Word]:
+    """The words with the space before them that the text has and OpenAI's list leaves out.
+
+    From the first word that the text does not go on with, words stay as they are.
+    """
+    spaced: list[Word] = []
+    at = 0
+    for word in words:
+        bare = word.text.strip()
+        start = len(text) - len(text[at:].lstrip())
+        if not bare or not text.startswith(bare, start):
+            return [*spaced, *words[len(spaced) :]]
+        spaced.append(word.model_copy(update={"text": text[at:start] + bare}))
+        at = start + len(bare)
+    return spaced
 
 
 def _letters(text: str) -> int:

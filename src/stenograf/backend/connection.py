@@ -17,6 +17,7 @@ from urllib.parse import SplitResult
 from stenograf.contract.errors import ModelNotReady, NetworkTimeout, Unavailable
 
 _CONNECT_TIMEOUT_S = 5.0
+_ABSENCE_S = 10.0  # who asks is told to come back after it
 _MAX_ANSWER_BYTES = 32 * 1024**2
 
 
@@ -149,6 +150,7 @@ class Connection:
             raise ModelNotReady(
                 f"The model service at {self._root.scheme}://{self._root.netloc} does not answer.",
                 hint="Start it, or set LLM_ENDPOINT; the job goes on by itself once it answers.",
+                retry_after_s=_ABSENCE_S,
             ) from error
         # Kept connections are reconnected here, never inside http.client behind `abort`'s back.
         connection.auto_open = 0

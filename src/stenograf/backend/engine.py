@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from stenograf.backend.answers import error_of, read_heard
+from stenograf.backend.answers import error_of, failure_in, read_heard
 from stenograf.backend.connection import Aborted, Answer, Connection
 from stenograf.backend.records import Heard
 from stenograf.contract.errors import (
@@ -122,9 +122,9 @@ class EngineClient:
                 body=body,
                 media_type=media_type,
             )
-            if answer.status == 200:
+            error = failure_in(answer.status, answer.headers, answer.body)
+            if error is None:
                 return read_heard(answer.json(), n_samples, options.decode.language)
-            error = error_of(answer.status, answer.headers, answer.body)
             if not isinstance(error, Overloaded) or time.monotonic() > deadline:
                 raise error
             _pause(min(error.retry_after_s or 1.0, _MAX_BUSY_WAIT_S), should_stop)
@@ -181,6 +181,8 @@ def _fields(options: TranscribeOptions, model: str) -> list[tuple[str, str]]:
     ]
     if decode.word_timestamps:
         fields.append(("timestamp_granularities[]", "word"))
+    if decode.token_logprobs:
+        fields.append(("include[]", "logprobs"))
     if decode.language != "auto":
         fields.append(("language", decode.language))
     if decode.prompt:

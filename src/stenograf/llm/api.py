@@ -2,30 +2,35 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field, ValidationError
-from starlette.datastructures import FormData
-from starlette.formparsers import MultiPartException
 
 import stenograf
-from stenograf.contract.errors import BadRequest, Cancelled
+from stenograf.contract.errors import Cancelled, StenografError
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import Waveform
+from stenograf.contract.transcript import Transcript
+from stenograf.httpanswers import invalid_input, openai_error, request_id_of
 from stenograf.llm import render
 from stenograf.llm.engines.base import EngineOptions, WindowResult
-from stenograf.llm.form import check_model, parse
-from stenograf.llm.http import invalid_input, too_large
+from stenograf.llm.form import check_model, engine_options, sound_form
 from stenograf.llm.models import ModelHost, ModelState
 from stenograf.llm.sound import cut, read_waveform
+from stenograf.openai_audio import stream
+from stenograf.openai_audio.answers import answer, answer_shape, as_json
+from stenograf.openai_audio.patient import patient_answer
+from stenograf.openai_audio.request import AudioRequest, Task
+from stenograf.patience import patient_events
 
-_MAX_FIELDS = 64
-_MAX_FIELD_BYTES = 64 * 1024
 _DECODERS = 4  # bodies decoded at the same time
 
 Sample = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
@@ -41,11 +46,11 @@ class ModelApi:
     """Handlers over one model host."""
 
     def __init__(
-        self, host: ModelHost, *, name: str, max_upload_bytes: int, max_audio_s: float
+        self, host: ModelHost, *, name: str, max_audio_s: float, answer_start_s: float
     ) -> None:
         self._host = host
         self._name = name
-        self._max_upload_bytes = max_upload_bytes
+        self._answer_start_s = answer_start_s
         self._max_audio_s = max_audio_s
         self._created = int(time.time())
         self._decoders: anyio.CapacityLimiter | None = None
@@ -54,6 +59,7 @@ class ModelApi:
         """All routes."""
         router = APIRouter()
         router.add_api_route("/v1/audio/transcriptions", self.transcriptions, methods=["POST"])
+        router.add_api_route("/v1/audio/translations", self.translations, methods=["POST"])
         router.add_api_route("/v1/models", self.models, methods=["GET"])
         router.add_api_route("/v1/models/{model:path}", self.model, methods=["GET"])
         router.add_api_route("/inference/", self.inference, methods=["POST"])
@@ -62,31 +68,48 @@ class ModelApi:
         return router
 
     async def transcriptions(self, request: Request) -> Response:
-        """OpenAI's transcription: multipart form in; json, verbose_json or text out."""
+        """OpenAI's transcription: a sound of any length in, any of OpenAI's formats out."""
+        return await self._audio(request, "transcribe")
+
+    async def translations(self, request: Request) -> Response:
+        """OpenAI's translation: the same, in English."""
+        return await self._audio(request, "translate")
+
+    async def _audio(self, request: Request, task: Task) -> Response:
         capabilities, _ = self._host.ready()
-        self._check_length(request)
-        async with _form(request) as form:
-            asked = parse(form, capabilities)
-            waveform = await self._in_thread(read_waveform, asked.file.file, self._max_audio_s)
-        recognized = await self._recognize(request, waveform, asked.options)
-        if asked.response_format == "text":
-            return PlainTextResponse(render.text_of(recognized) + "\n")
-        if asked.response_format == "json":
-            return JSONResponse(render.plain_json(recognized, waveform.shape[0]))
-        return JSONResponse(
-            render.verbose_json(
-                recognized, waveform.shape[0], asked.options.decode, asked.with_words
+        async with sound_form(request) as (file, fields):
+            asked = AudioRequest.of(fields, task=task)
+            check_model(asked.options.model, capabilities)
+            capabilities.check(asked.options.decode)
+            waveform = await self._in_thread(read_waveform, file, self._max_audio_s)
+        work = _Work(asked, waveform, self._windows(request, waveform, engine_options(asked)))
+        if not asked.stream:
+            return await patient_answer(
+                work.answer(), asked, request_id_of(request), start_s=self._answer_start_s
             )
+
+        def failed(error: StenografError) -> bytes:
+            return stream.error_event(openai_error(error, request_id_of(request)))
+
+        return await patient_events(
+            work.events(),
+            failed,
+            ping=stream.PING,
+            headers=stream.HEADERS,
+            start_s=self._answer_start_s,
         )
 
     async def inference(self, request: Request) -> dict[str, str]:
         """The first version's dialect: `{"chunk": [floats]}` in, `{"response": text}` out."""
         capabilities, _ = self._host.ready()
-        self._check_length(request)
         waveform = await self._in_thread(_read_chunk, await request.body())
         decode = DecodeOptions(language=capabilities.default_language, word_timestamps=False)
-        recognized = await self._recognize(request, waveform, EngineOptions(decode=decode))
-        return {"response": render.text_of(recognized)}
+        async with aclosing(
+            self._windows(request, waveform, EngineOptions(decode=decode))
+        ) as windows:
+            recognized = [window async for window in windows]
+        text = render.transcript_of(recognized, waveform.shape[0], decode).text
+        return {"response": text}
 
     async def models(self) -> dict[str, Any]:
         """The one model of this service."""
@@ -140,13 +163,9 @@ class ModelApi:
             "dtype": known.dtype if known else None,
             "device": known.device if known else None,
             "languages": list(known.languages) if known else None,
+            "tasks": list(known.tasks) if known else None,
+            "logprobs": True,
         }
-
-    def _check_length(self, request: Request) -> None:
-        """Refuse an announced body before a byte of it is read."""
-        announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_upload_bytes:
-            raise too_large(self._max_upload_bytes)
 
     async def _in_thread(self, function: Any, *args: Any) -> Waveform:
         if self._decoders is None:
@@ -154,50 +173,58 @@ class ModelApi:
         waveform: Waveform = await anyio.to_thread.run_sync(function, *args, limiter=self._decoders)
         return waveform
 
-    async def _recognize(
+    async def _windows(
         self, request: Request, waveform: Waveform, options: EngineOptions
-    ) -> list[tuple[int, WindowResult]]:
-        """Windows one after the other; a client that hangs up ends the work."""
+    ) -> AsyncGenerator[tuple[int, WindowResult]]:
+        """Windows one after the other, each with its offset; a client that leaves ends the work."""
         capabilities, batcher = self._host.ready()
         gone = asyncio.ensure_future(_disconnected(request))
-        recognized: list[tuple[int, WindowResult]] = []
+        answer: asyncio.Future[WindowResult] | None = None
         try:
             for offset, window in cut(waveform, capabilities.max_window_samples):
                 answer = asyncio.wrap_future(batcher.submit(window, options))
                 both: set[asyncio.Future[Any]] = {answer, gone}
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 if not answer.done():
-                    answer.cancel()
                     raise Cancelled("The client went away.")
-                recognized.append((offset, answer.result()))
+                yield offset, answer.result()
         finally:
             gone.cancel()
-        return recognized
+            if answer is not None:
+                answer.cancel()
 
 
-class _form:
-    """The parsed multipart form of a request, its temporary files removed at the end."""
+@dataclass
+class _Work:
+    """One request's recognition, as a whole or piece by piece."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._form: FormData | None = None
+    asked: AudioRequest
+    waveform: Waveform
+    windows: AsyncGenerator[tuple[int, WindowResult]]
 
-    async def __aenter__(self) -> FormData:
-        if not self._request.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise BadRequest(
-                "The body is not a form.", hint="Send multipart/form-data with a part named file."
-            )
-        try:
-            self._form = await self._request.form(
-                max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
-            )
-        except MultiPartException as exc:
-            raise BadRequest(f"The form cannot be read: {exc.message}") from exc
-        return self._form
+    async def answer(self) -> bytes:
+        """The body of an answer in one piece."""
+        async with aclosing(self.windows):
+            recognized = [window async for window in self.windows]
+        transcript = self._transcript(recognized)
+        if self.asked.format != "verbose_json":
+            return answer(transcript, self.asked)
+        return as_json(answer_shape(transcript, self.asked) | render.extras(recognized, transcript))
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._form is not None:
-            await self._form.close()
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The events of a streamed answer, window by window."""
+        pieces = stream.Pieces(self.asked)
+        recognized: list[tuple[int, WindowResult]] = []
+        async with aclosing(self.windows):
+            async for offset, result in self.windows:
+                recognized.append((offset, result))
+                for event in pieces.add(segment.shifted(offset) for segment in result.segments):
+                    yield event
+        for event in pieces.finish(self._transcript(recognized)):
+            yield event
+
+    def _transcript(self, recognized: list[tuple[int, WindowResult]]) -> Transcript:
+        return render.transcript_of(recognized, self.waveform.shape[0], self.asked.options.decode)
 
 
 def _read_chunk(body: bytes) -> Waveform:

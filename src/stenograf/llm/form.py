@@ -1,117 +1,62 @@
-"""The fields of `POST /v1/audio/transcriptions`, checked before anything is computed."""
+"""A form with a sound, as the model service takes it: the sound into a temporary file."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
-from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, UploadFile
+import anyio.to_thread
+from fastapi import Request
 
 from stenograf.contract.errors import BadRequest, ModelNotFound
-from stenograf.contract.options import DecodeOptions, GuardOptions
+from stenograf.contract.options import DecodeOptions
+from stenograf.forms import FormReader
 from stenograf.llm.engines.base import Capabilities, EngineOptions
-from stenograf.transcripts.languages import code_of
+from stenograf.openai_audio.fields import Fields
+from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
+from stenograf.openai_audio.request import LONG_FIELDS, AudioRequest
 
-M = TypeVar("M", bound=BaseModel)
-
-Format = Literal["json", "verbose_json", "text"]
-FORMATS: tuple[Format, ...] = ("json", "verbose_json", "text")
-
-ALIASES = frozenset(
-    {
-        "whisper-1",
-        "gpt-4o-transcribe",
-        "gpt-4o-mini-transcribe",
-        "gpt-4o-transcribe-diarize",
-        "gpt-transcribe",
-    }
-)
-"""Names that OpenAI's clients send unless told otherwise; here they mean the one model there is."""
-
-_DECODE_FIELDS = ("task", "prompt", "beam_size", "temperature")
-_GUARD_FIELDS = ("no_speech_threshold", "logprob_threshold", "compression_ratio_threshold")
+_IN_MEMORY_BYTES = 2 * 1024**2  # a window of 30 s has 1 MB
 
 
-@dataclass(frozen=True)
-class TranscriptionForm:
-    """A checked request."""
+@asynccontextmanager
+async def sound_form(request: Request) -> AsyncIterator[tuple[BinaryIO, Fields]]:
+    """The part `file`, at its beginning, and the other fields. Raises BadRequest."""
+    reader = FormReader(request, max_field_bytes=LONG_FIELDS)
+    sounds = 0
+    with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
+        async for part in reader.files():
+            sounds += part.name == "file"
+            if part.name != "file" or sounds > 1:
+                raise BadRequest(
+                    "The form has another file than one called `file`.", param=part.name[:60]
+                )
+            n_bytes = 0
+            async for block in reader.content():
+                n_bytes += len(block)
+                if n_bytes <= _IN_MEMORY_BYTES:
+                    file.write(block)
+                else:
+                    await anyio.to_thread.run_sync(file.write, block)
+        if not sounds:
+            raise BadRequest("The form has no part named file with a recording.", param="file")
+        file.seek(0)
+        yield cast(BinaryIO, file), Fields(reader.form.values)
 
-    file: UploadFile
-    response_format: Format
-    options: EngineOptions
-    with_words: bool
 
-
-def parse(form: FormData, capabilities: Capabilities) -> TranscriptionForm:
-    """Check a form; raises BadRequest or ModelNotFound that names the field at fault."""
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise BadRequest("The form has no part named file with a recording.", param="file")
-    check_model(str(form.get("model") or ""), capabilities)
-    response_format = str(form.get("response_format") or "json")
-    known = next((f for f in FORMATS if f == response_format), None)
-    if known is None:
-        raise BadRequest(
-            f"response_format {response_format[:40]!r} is not known here.",
-            hint=f"Known: {', '.join(FORMATS)}. The backend (port 8009) also writes srt and vtt.",
-            param="response_format",
-        )
-    with_words = "word" in _granularities(form, known)
-    decode = _fields(form, _DECODE_FIELDS)
-    decode["language"] = _language(str(form.get("language") or ""))
-    decode["word_timestamps"] = with_words
-    options = EngineOptions(
-        decode=_build(DecodeOptions, decode),
-        guard=_build(GuardOptions, _fields(form, _GUARD_FIELDS)),
-    )
-    capabilities.check(options.decode)
-    return TranscriptionForm(file, known, options, with_words)
+def engine_options(asked: AudioRequest) -> EngineOptions:
+    """What the engine is asked for: word times cost time, so only where they are shown."""
+    words = "word" in asked.granularities or asked.format in ("srt", "vtt")
+    decode: DecodeOptions = asked.options.decode.model_copy(update={"word_timestamps": words})
+    return EngineOptions(decode=decode, guard=asked.options.guard)
 
 
 def check_model(name: str, capabilities: Capabilities) -> None:
     """Raise ModelNotFound unless `name` is empty, an alias, or the model that is served."""
     served = (capabilities.model, capabilities.model.rsplit("/", 1)[-1])
-    if name and name not in ALIASES and name not in served:
+    if name and name not in DEFAULT_MODEL_NAMES and name not in served:
         raise ModelNotFound(
             f"The model {name[:200]!r} is not served here.",
             hint=f"This service has {capabilities.model}.",
             param="model",
         )
-
-
-def _granularities(form: FormData, response_format: Format) -> set[str]:
-    given = {
-        str(value)
-        for name in ("timestamp_granularities[]", "timestamp_granularities")
-        for value in form.getlist(name)
-    }
-    if unknown := given - {"word", "segment"}:
-        raise BadRequest(
-            f"timestamp_granularities {sorted(unknown)[0][:40]!r} is neither word nor segment.",
-            param="timestamp_granularities[]",
-        )
-    if given and response_format != "verbose_json":
-        raise BadRequest(
-            "timestamp_granularities needs response_format=verbose_json.",
-            param="timestamp_granularities[]",
-        )
-    return given
-
-
-def _language(given: str) -> str:
-    """A code for a code or English name; nothing given means, as with OpenAI, to detect it."""
-    if not given or given.lower() == "auto":
-        return "auto"
-    return code_of(given) or given
-
-
-def _fields(form: FormData, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: form[name] for name in names if form.get(name) not in (None, "")}
-
-
-def _build(model: type[M], values: dict[str, Any]) -> M:
-    try:
-        return model.model_validate(values)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        field = str(first["loc"][0]) if first["loc"] else ""
-        raise BadRequest(f"{field}: {first['msg']}", param=field) from exc

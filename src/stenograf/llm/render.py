@@ -1,55 +1,43 @@
-"""Recognized windows in OpenAI's shapes."""
+"""Recognized windows as one transcript, and what we add to OpenAI's `verbose_json`."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
-from stenograf.contract.transcript import Segment, Warning, Word, join_text
+from stenograf.contract.transcript import Transcript, Warning
 from stenograf.llm.engines.base import WindowResult
-from stenograf.transcripts.languages import name_of
 
 Recognized = Sequence[tuple[int, WindowResult]]
 """Windows in order, each with its offset in samples from the first sample of the file."""
 
-_FRAMES_PER_S = 100  # the unit of `seek`
 
-
-def text_of(recognized: Recognized) -> str:
-    """The whole text, segments joined by single spaces."""
-    return join_text(s.text for _, result in recognized for s in result.segments)
-
-
-def plain_json(recognized: Recognized, n_samples: int) -> dict[str, Any]:
-    """`response_format=json`."""
-    return {"text": text_of(recognized), "usage": _usage(n_samples)}
-
-
-def verbose_json(
-    recognized: Recognized, n_samples: int, options: DecodeOptions, with_words: bool
-) -> dict[str, Any]:
-    """`response_format=verbose_json`, with the language's code and the warnings beside it."""
-    language = _language(recognized, options)
-    segments = [(offset, segment) for offset, result in recognized for segment in result.segments]
-    body: dict[str, Any] = {
-        "task": options.task,
-        "language": name_of(language),
-        "language_code": language,
-        "language_probability": _language_probability(recognized),
-        "duration": _seconds(n_samples),
-        "text": text_of(recognized),
-        "segments": [_segment(i, offset, s) for i, (offset, s) in enumerate(segments)],
-        "no_speech_prob": _no_speech(recognized),
-        "warnings": [
-            _warning(offset, warning)
+def transcript_of(recognized: Recognized, n_samples: int, options: DecodeOptions) -> Transcript:
+    """Everything recognized, in the time of the file; nothing is judged or mended here."""
+    return Transcript(
+        language=_language(recognized, options),
+        language_probability=_language_probability(recognized),
+        duration=n_samples,
+        segments=tuple(
+            segment.shifted(offset) for offset, result in recognized for segment in result.segments
+        ),
+        warnings=tuple(
+            _shifted(warning, offset)
             for offset, result in recognized
             for warning in result.warnings
-        ],
-        "usage": _usage(n_samples),
+        ),
+        task=options.task,
+    )
+
+
+def extras(recognized: Recognized, transcript: Transcript) -> dict[str, Any]:
+    """What the backend reads beside OpenAI's fields."""
+    return {
+        "language_code": transcript.language,
+        "language_probability": transcript.language_probability,
+        "no_speech_prob": _no_speech(recognized),
+        "warnings": [_in_seconds(warning) for warning in transcript.warnings],
     }
-    if with_words:
-        body["words"] = [_word(offset, word) for offset, s in segments for word in s.words]
-    return body
 
 
 def _language(recognized: Recognized, options: DecodeOptions) -> str:
@@ -58,7 +46,7 @@ def _language(recognized: Recognized, options: DecodeOptions) -> str:
         return options.language
     heard = [result for _, result in recognized if result.segments]
     if not heard:
-        return recognized[0][1].language if recognized else "ru"
+        return recognized[0][1].language if recognized else "und"
     return max(heard, key=lambda result: result.language_probability or 0.0).language
 
 
@@ -72,41 +60,15 @@ def _no_speech(recognized: Recognized) -> float | None:
     return min(known) if known else None
 
 
-def _segment(index: int, offset: int, segment: Segment) -> dict[str, Any]:
-    return {
-        "id": index,
-        "seek": offset * _FRAMES_PER_S // SAMPLE_RATE,
-        "start": _seconds(offset + segment.start),
-        "end": _seconds(offset + segment.end),
-        "text": segment.text,
-        "tokens": list(segment.tokens),
-        "temperature": segment.temperature,
-        "avg_logprob": segment.avg_logprob,
-        "compression_ratio": segment.compression_ratio,
-        "no_speech_prob": segment.no_speech_prob,
-    }
+def _shifted(warning: Warning, offset: int) -> Warning:
+    edges = {"start": warning.start, "end": warning.end}
+    moved = {name: at + offset for name, at in edges.items() if at is not None}
+    return warning.model_copy(update=moved)
 
 
-def _word(offset: int, word: Word) -> dict[str, Any]:
-    return {
-        "word": word.text,
-        "start": _seconds(offset + word.start),
-        "end": _seconds(offset + word.end),
-        "probability": word.probability,
-    }
-
-
-def _warning(offset: int, warning: Warning) -> dict[str, Any]:
-    shifted = warning.model_dump(exclude_none=True)
+def _in_seconds(warning: Warning) -> dict[str, Any]:
+    shape = warning.model_dump(exclude_none=True)
     for edge in ("start", "end"):
-        if edge in shifted:
-            shifted[edge] = _seconds(offset + shifted[edge])
-    return shifted
-
-
-def _usage(n_samples: int) -> dict[str, Any]:
-    return {"type": "duration", "seconds": _seconds(n_samples)}
-
-
-def _seconds(samples: int) -> float:
-    return round(samples / SAMPLE_RATE, 3)
+        if edge in shape:
+            shape[edge] = round(shape[edge] / SAMPLE_RATE, 3)
+    return shape

@@ -1,4 +1,4 @@
-"""OpenAI's audio API as data: what its clients send and what they read. No HTTP server in here.
+"""OpenAI's audio API: what its clients send and what they read, for both services that answer it.
 
-Both services answer it, so both read requests and write answers with this package.
+Requests, answers and events are plain data; only `patient` makes HTTP responses of them.
 """

@@ -1,7 +1,7 @@
 """A transcript in OpenAI's answers, whole."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Any
 
@@ -9,7 +9,7 @@ from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Segment, Transcript
 from stenograf.openai_audio.request import AudioRequest
 from stenograf.transcripts.clock import milliseconds
-from stenograf.transcripts.writers import Rendered, render, verbose
+from stenograf.transcripts.writers import render, verbose
 
 ENCODED_PER_S = 50
 """Positions of Whisper's encoder in a second of sound: what `usage` counts as audio tokens."""
@@ -17,17 +17,18 @@ ENCODED_PER_S = 50
 _UNKNOWN_SPEAKER = "A"
 
 
-def answer(transcript: Transcript, asked: AudioRequest) -> Rendered:
-    """The body of an answer that is not streamed."""
+def answer(transcript: Transcript, asked: AudioRequest) -> bytes:
+    """The body of an answer that is not streamed, UTF-8."""
     if asked.format == "text":
-        return Rendered(f"{transcript.text}\n".encode(), "text/plain; charset=utf-8", "txt")
-    if asked.format == "srt":
-        # OpenAI's own type: a browser shows it, and every SDK reads it as text
-        return Rendered(render(transcript, "srt").body, "text/plain; charset=utf-8", "srt")
-    if asked.format == "vtt":
-        return render(transcript, "vtt")
-    body = json.dumps(answer_shape(transcript, asked), ensure_ascii=False, allow_nan=False)
-    return Rendered(body.encode("utf-8", "replace"), "application/json", "json")
+        return f"{transcript.text}\n".encode("utf-8", "replace")
+    if asked.format in ("srt", "vtt"):
+        return render(transcript, asked.format).body
+    return as_json(answer_shape(transcript, asked))
+
+
+def as_json(shape: Mapping[str, Any]) -> bytes:
+    """Data as the body of an answer."""
+    return json.dumps(shape, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def answer_shape(transcript: Transcript, asked: AudioRequest) -> dict[str, Any]:

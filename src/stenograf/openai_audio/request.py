@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from stenograf.contract.errors import BadOptions
@@ -25,6 +26,11 @@ MAX_PROMPT_CHARS = 2_000
 MAX_SPEAKERS = 4
 MAX_REFERENCE_BYTES = 4 * 1024**2
 """One of `known_speaker_references[]`, written as a data URL."""
+
+LONG_FIELDS = MappingProxyType(
+    {f"known_speaker_references{suffix}": MAX_REFERENCE_BYTES for suffix in ("", "[]")}
+)
+"""Fields that are larger than a form's fields usually are, and the bytes each may have."""
 
 _DATA_URL = re.compile(
     r"data:(?:audio|video|application)/[\w.+-]+(?:;[\w.+=-]+)*;base64,", re.ASCII

@@ -1,16 +1,16 @@
 """One recording out of one request body, for the dialects that send it in a form."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from stenograf.backend.api.forms import FilePart, Form, FormReader
 from stenograf.backend.service import Service
 from stenograf.backend.uploads import Upload
 from stenograf.contract.errors import BadRequest
+from stenograf.forms import FilePart, Form, FormReader
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,20 @@ class Received:
 
 @asynccontextmanager
 async def received(
-    service: Service, request: Request, names: Sequence[str] = ("file",), *, header: bytes = b""
+    service: Service,
+    request: Request,
+    names: Sequence[str] = ("file",),
+    *,
+    header: bytes = b"",
+    max_field_bytes: Mapping[str, int] | None = None,
 ) -> AsyncIterator[Received]:
     """The one file of a multipart body, streamed to disk behind `header`, with the form's fields.
 
     The file is the part called one of `names`. When the block ends with an error and no job took
-    the upload, it is removed. Raises BadRequest for a body that is not such a form, and what the
-    upload store raises.
+    the upload, it is removed. `max_field_bytes`: see `FormReader`. Raises BadRequest for a body
+    that is not such a form, and what the upload store raises.
     """
-    reader = FormReader(request)
+    reader = FormReader(request, max_field_bytes=max_field_bytes)
     upload: Upload | None = None
     try:
         async for part in reader.files():

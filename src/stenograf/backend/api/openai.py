@@ -1,32 +1,24 @@
-"""OpenAI's dialect: `POST /v1/audio/transcriptions`, `GET /v1/models`."""
+"""OpenAI's dialect: `/v1/audio/transcriptions`, `/v1/audio/translations`, `/v1/models`."""
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from stenograf.backend.api.forms import Form
 from stenograf.backend.api.intake import received
-from stenograf.backend.api.patience import patient_json
+from stenograf.backend.api.openai_stream import events
 from stenograf.backend.service import Service
-from stenograf.backend.web import invalid_input, openai_shape
-from stenograf.contract.errors import (
-    BadOptions,
-    ModelNotFound,
-    StenografError,
-    error_json,
-)
-from stenograf.contract.jobs import JobRequest
-from stenograf.contract.options import TranscribeOptions
-from stenograf.contract.transcript import Transcript
-from stenograf.transcripts.writers import render, verbose
-
-_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
-_GRANULARITIES = ("segment", "word")
+from stenograf.contract.errors import BadOptions, ModelNotFound, StenografError
+from stenograf.contract.jobs import JobRequest, JobView
+from stenograf.httpanswers import openai_error, request_id_of
+from stenograf.openai_audio import stream
+from stenograf.openai_audio.answers import answer
+from stenograf.openai_audio.fields import Fields
+from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
+from stenograf.openai_audio.patient import patient_answer
+from stenograf.openai_audio.request import LONG_FIELDS, AudioRequest, Task
+from stenograf.patience import patient_events
 
 
 def router(service: Service) -> APIRouter:
@@ -36,7 +28,12 @@ def router(service: Service) -> APIRouter:
     @api.post("/v1/audio/transcriptions")
     async def transcribe(request: Request) -> Response:
         """A file in a form, its transcript in the answer."""
-        return await _transcribe(service, request)
+        return await _audio(service, request, "transcribe")
+
+    @api.post("/v1/audio/translations")
+    async def translate(request: Request) -> Response:
+        """A file in a form, what was said in it in English in the answer."""
+        return await _audio(service, request, "translate")
 
     @api.get("/v1/models")
     def models() -> dict[str, Any]:
@@ -45,86 +42,79 @@ def router(service: Service) -> APIRouter:
 
     @api.get("/v1/models/{model_id:path}")
     def model(model_id: str) -> dict[str, Any]:
-        """One model."""
-        rows = [row for row in service.engine.models() if row["id"] == model_id]
-        if not rows:
-            raise ModelNotFound(f"There is no model called {model_id[:200]!r} here.", param="model")
-        return _model(rows[0])
+        """One model, by its id or by one of OpenAI's names for the default one."""
+        return _model(_row(service, model_id))
 
     return api
 
 
-async def _transcribe(service: Service, request: Request) -> Response:
-    async with received(service, request) as recording:
-        asked = _Asked(recording.form)
+async def _audio(service: Service, request: Request, task: Task) -> Response:
+    """Take the recording, check all that is cheap to check, then wait for the job with patience."""
+    async with received(service, request, max_field_bytes=LONG_FIELDS) as recording:
+        asked = AudioRequest.of(Fields(recording.form.values), task=task)
         job = JobRequest(upload_id=recording.upload.id, options=asked.options)
-        view = await run_in_threadpool(service.submit, job)
-    if asked.format in ("json", "verbose_json"):
+        view = await run_in_threadpool(_submit, service, job)
 
-        async def work() -> bytes:
-            transcript = await service.result(view.id)
-            return await run_in_threadpool(_json_body, transcript, asked)
+    async def body() -> bytes:
+        transcript = await service.result(view.id)
+        return await run_in_threadpool(answer, transcript, asked)
 
-        return await patient_json(work(), _late_error(request))
-    return _text_answer(await service.result(view.id), asked.format)
+    async def hold() -> None:
+        await service.past_decoding(view.id)
 
+    request_id = request_id_of(request)
+    start_s = service.answer_start_s
+    if not asked.stream:
+        return await patient_answer(body(), asked, request_id, start_s=start_s, hold=hold)
 
-class _Asked:
-    """The form's fields, checked. Raises BadOptions."""
+    def failed(error: StenografError) -> bytes:
+        return stream.error_event(openai_error(error, request_id))
 
-    def __init__(self, form: Form) -> None:
-        self.format = form.last("response_format", "json") or "json"
-        if self.format not in _FORMATS:
-            raise BadOptions(
-                f"There is no response_format {self.format[:40]!r}.",
-                hint=f"Choose one of: {', '.join(_FORMATS)}.",
-                param="response_format",
-            )
-        self.granularities = form.all("timestamp_granularities") or ["segment"]
-        for granularity in self.granularities:
-            if granularity not in _GRANULARITIES:
-                raise BadOptions(
-                    f"There is no granularity {granularity[:40]!r}.",
-                    hint="Choose segment, word or both.",
-                    param="timestamp_granularities[]",
-                )
-        decode = {"prompt": form.last("prompt")}
-        if form.last("language"):
-            decode["language"] = form.last("language").lower()
-        if form.last("temperature"):
-            decode["temperature"] = form.last("temperature")
-        try:
-            self.options = TranscribeOptions.model_validate(
-                {"decode": decode, "model": form.last("model")}
-            )
-        except ValidationError as error:
-            raise invalid_input(_bare_names(error)) from None
+    return await patient_events(
+        events(service, view.id, asked),
+        failed,
+        ping=stream.PING,
+        headers=stream.HEADERS,
+        start_s=start_s,
+        hold=hold,
+    )
 
 
-def _bare_names(error: ValidationError) -> list[dict[str, Any]]:
-    return [{"loc": row["loc"][-1:], "msg": row["msg"]} for row in error.errors()]
+def _submit(service: Service, job: JobRequest) -> JobView:
+    """Queue a job that the model service is ready for and able to do."""
+    service.engine.check()
+    row = _row(service, job.options.model)
+    decode = job.options.decode
+    if row.get("tasks") and decode.task not in row["tasks"]:
+        raise BadOptions(
+            f"The model {row['id']} cannot {decode.task}.",
+            hint=f"It can: {', '.join(map(str, row['tasks']))}.",
+            param="task",
+        )
+    if decode.token_logprobs and not row.get("logprobs"):
+        raise BadOptions(
+            "The model service does not tell the probabilities of tokens.",
+            hint="Leave include[] out.",
+            param="include[]",
+        )
+    return service.submit(job)
 
 
-def _json_body(transcript: Transcript, asked: _Asked) -> bytes:
-    shape = verbose(transcript, asked.granularities)
-    if asked.format == "json":
-        shape = {"text": shape["text"], "usage": shape["usage"]}
-    return json.dumps(shape, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _text_answer(transcript: Transcript, format: str) -> Response:
-    if format == "text":
-        return Response(f"{transcript.text}\n", media_type="text/plain")
-    rendered = render(transcript, format)
-    return Response(rendered.body, media_type=rendered.media_type)
-
-
-def _late_error(request: Request) -> Callable[[StenografError], dict[str, Any]]:
-    def shape(error: StenografError) -> dict[str, Any]:
-        fields = error_json(error, getattr(request.state, "request_id", None))["error"]
-        return {"error": openai_shape(fields, error.status)}
-
-    return shape
+def _row(service: Service, model: str) -> dict[str, Any]:
+    """What the model service says of a model. Raises ModelNotFound."""
+    default = service.engine.model_id()
+    wanted = default if not model or model in DEFAULT_MODEL_NAMES else model
+    rows = service.engine.models()
+    found = next((row for row in rows if row["id"] == wanted), None)
+    if found is None and wanted == default:  # a configured name that the server does not list
+        return {"id": default}
+    if found is None:
+        raise ModelNotFound(
+            f"There is no model called {model[:200]!r} here.",
+            hint=f"Leave it out, or name {default!r}.",
+            param="model",
+        )
+    return found
 
 
 def _model(row: dict[str, Any]) -> dict[str, Any]:
