@@ -1,7 +1,8 @@
 """`/asr` as Bazarr, Speakr and curl call it, and what the peers' own servers get wrong."""
 
+import csv
+import io
 import json
-import re
 import subprocess
 import threading
 import time
@@ -191,9 +192,9 @@ def _read_json(text: str) -> None:
 
 
 def _read_tsv(text: str) -> None:
-    head, row = text.splitlines()
-    assert head == "start\tend\ttext"
-    assert re.fullmatch(r"\d+\t\d+\tраз два", row)
+    [row] = csv.DictReader(io.StringIO(text), delimiter="\t")
+    assert row["text"] == "раз два"
+    assert 0 <= int(row["start"]) < int(row["end"]) <= 4_710
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
@@ -206,6 +207,36 @@ _READERS: dict[str, Callable[[str], Any]] = {
     ],
     "vtt": lambda text: [cue.text for cue in webvtt.from_string(text)].index("раз два"),
 }
+
+
+@pytest.mark.parametrize("output", ["txt", "srt", "vtt", "tsv", "json"])
+def test_a_long_answer_begins_early_and_reads_the_same(
+    tmp_path: Path, model: ModelServer, output: str
+) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=0.6)
+    with Desk(tmp_path, model.url, answer_start_s=0.1) as desk:
+        slow = ask(desk, params={"output": output})
+        quick = ask(desk, params={"output": output})
+    assert "content-length" not in slow.headers, "it began before its end was known"
+    assert slow.headers["content-disposition"] == quick.headers["content-disposition"]
+    assert slow.headers["content-type"] == quick.headers["content-type"]
+    assert "".join(slow.text.split()) == "".join(quick.text.split())
+    _READERS[output](slow.text)
+
+
+def test_an_answer_that_fails_late_breaks_off(
+    make_backend: Callable[..., Process], model: ModelServer
+) -> None:
+    no = {"error": {"code": "invalid_request", "message": "no such thing"}}
+    model.answer = lambda _: Reply(400, no, delay_s=1.0)
+    backend = make_backend(LLM_ENDPOINT=model.url, ANSWER_START_S="0.2")
+    for output in ("json", "srt"):
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            requests.post(
+                f"{backend.url}{URL}?output={output}",
+                files={"audio_file": ("a.flac", SPEECH)},
+                timeout=60,
+            )
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from stenograf.backend.api.dialect import late, route_class, with_detail
+from stenograf.backend.api.dialect import route_class, with_detail
 from stenograf.backend.api.disposition import attachment
 from stenograf.backend.api.given import Given, options_of, prompt_of
-from stenograf.backend.api.patience import patient_json
+from stenograf.backend.api.outcome import submitted, text_outcome
 from stenograf.backend.api.raw import received_sound
 from stenograf.backend.service import Service
-from stenograf.contract.jobs import JobRequest, JobView
+from stenograf.contract.jobs import JobRequest
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
 from stenograf.transcripts.whisperx import whisperx
@@ -52,28 +52,26 @@ async def _asr(service: Service, request: Request) -> Response:
     async with received_sound(service, request, PARTS) as recording:
         asked = _Asked.of(Given(request.query_params, recording.form))
         job = JobRequest(upload_id=recording.upload.id, options=asked.options, title=asked.title)
-        view = await run_in_threadpool(_submit, service, job)
+        view = await submitted(service, await run_in_threadpool(_known_model, service, job))
 
-    async def work() -> bytes:
-        transcript = await service.result(view.id)
+    async def body(transcript: Transcript) -> bytes:
         return await run_in_threadpool(asked.body, transcript)
 
-    if asked.output == "json":
-        answer = await patient_json(work(), late(with_detail, request))
-    else:
-        answer = Response(await work(), media_type=FORMATS[asked.output].media_type)
+    # JSON too: clients take an error under 200 for an empty transcript, a broken answer they repeat
+    media_type = FORMATS[asked.output].media_type
+    answer = await text_outcome(service, view.id, body, format=asked.output, media_type=media_type)
     answer.headers["Asr-Engine"] = "stenograf"
     answer.headers["Content-Disposition"] = attachment(view.filename, asked.output)
     return answer
 
 
-def _submit(service: Service, job: JobRequest) -> JobView:
-    """Queue the job; a Whisper size that is not served means the model that is."""
+def _known_model(service: Service, job: JobRequest) -> JobRequest:
+    """The job, for the model that is served where it names a Whisper size that is not."""
     name = job.options.model
-    if _WHISPER_SIZE.fullmatch(name) and name not in {row["id"] for row in service.engine.models()}:
-        options = job.options.model_copy(update={"model": ""})
-        job = job.model_copy(update={"options": options})
-    return service.submit(job)
+    if not _WHISPER_SIZE.fullmatch(name) or name in {row["id"] for row in service.engine.models()}:
+        return job
+    options = job.options.model_copy(update={"model": ""})
+    return job.model_copy(update={"options": options})
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from starlette.responses import Response
 
 from stenograf.backend.api.asr import PARTS
 from stenograf.backend.api.dialect import late, route_class, with_detail
-from stenograf.backend.api.patience import patient_json
 from stenograf.backend.api.raw import received_sound
 from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.service import Service
+from stenograf.patience import patient_json
 from stenograf.transcripts.languages import name_of
+
+_START_S = 10.0  # it takes seconds, and clients read an error by its status alone
 
 
 def router(service: Service, detector: LanguageDetector) -> APIRouter:
@@ -38,6 +40,6 @@ def router(service: Service, detector: LanguageDetector) -> APIRouter:
             }
             return json.dumps(shape).encode()
 
-        return await patient_json(work(), late(with_detail, request))
+        return await patient_json(work(), late(with_detail, request), start_s=_START_S)
 
     return api

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from stenograf.backend.api.asr import PARTS
 from stenograf.backend.api.dialect import late, route_class, sentence, with_detail
 from stenograf.backend.api.given import DEFAULT_LANGUAGE, Given, options_of
 from stenograf.backend.api.intake import received
-from stenograf.backend.api.patience import patient_json
+from stenograf.backend.api.outcome import json_outcome, submitted
 from stenograf.backend.service import Service
 from stenograf.contract.errors import BadOptions, StenografError, UndecodableAudio
 from stenograf.contract.jobs import JobRequest, JobView
@@ -35,28 +34,27 @@ def router(service: Service) -> APIRouter:
         """A recording in a form, its text in the answer."""
         asked = await _submit(service, request)
 
-        async def work() -> bytes:
-            return _dumped(_result(await service.result(asked.job.id), asked.job))
+        async def body(transcript: Transcript) -> bytes:
+            return _dumped(_result(transcript, asked.job))
 
-        return await patient_json(work(), late(_error, request))
+        return await json_outcome(service, asked.job.id, body, late(_error, request))
 
     @api.post("/transcribe_simple")
     async def transcribe_simple(request: Request) -> Response:
         """The text alone."""
         asked = await _submit(service, request)
 
-        async def work() -> bytes:
-            return _dumped({"text": (await service.result(asked.job.id)).text})
+        async def body(transcript: Transcript) -> bytes:
+            return _dumped({"text": transcript.text})
 
-        return await patient_json(work(), late(_error, request))
+        return await json_outcome(service, asked.job.id, body, late(_error, request))
 
     @api.post("/transcribe-and-process")
     async def transcribe_and_process(request: Request) -> Response:
         """The text, and what a language model makes of it by `instruction`."""
         asked = await _submit(service, request)
 
-        async def work() -> bytes:
-            transcript = await service.result(asked.job.id)
+        async def body(transcript: Transcript) -> bytes:
             shape = {
                 "success": True,
                 "stt_result": _result(transcript, asked.job),
@@ -64,7 +62,7 @@ def router(service: Service) -> APIRouter:
             }
             return _dumped(shape)
 
-        return await patient_json(work(), late(_error, request))
+        return await json_outcome(service, asked.job.id, body, late(_error, request))
 
     return api
 
@@ -89,7 +87,7 @@ async def _submit(service: Service, request: Request) -> _Asked:
         if not recording.upload.offset:
             raise UndecodableAudio("The file is empty.", hint="Check it and send it again.")
         job = JobRequest(upload_id=recording.upload.id, options=options)
-        return _Asked(await run_in_threadpool(service.submit, job), instruction)
+        return _Asked(await submitted(service, job), instruction)
 
 
 def _result(transcript: Transcript, job: JobView) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from stenograf.backend.api.dialect import late, route_class, sentence
 from stenograf.backend.api.given import DEFAULT_LANGUAGE, Given, options_of, prompt_of
 from stenograf.backend.api.intake import received
-from stenograf.backend.api.patience import patient_json
+from stenograf.backend.api.outcome import json_outcome, submitted, text_outcome
 from stenograf.backend.service import Service
 from stenograf.contract.errors import BadOptions, BadRequest, StenografError
 from stenograf.contract.jobs import JobRequest
@@ -50,14 +50,16 @@ async def _inference(service: Service, request: Request) -> Response:
     async with received(service, request) as recording:
         asked = _Asked.of(Given(request.query_params, recording.form))
         job = JobRequest(upload_id=recording.upload.id, options=asked.options)
-        view = await run_in_threadpool(service.submit, job)
+        view = await submitted(service, job)
 
-    async def work() -> bytes:
-        return await run_in_threadpool(asked.body, await service.result(view.id))
+    async def body(transcript: Transcript) -> bytes:
+        return await run_in_threadpool(asked.body, transcript)
 
     if asked.format in ("json", "verbose_json"):
-        return await patient_json(work(), late(_error, request))
-    return Response(await work(), media_type=asked.media_type)
+        return await json_outcome(service, view.id, body, late(_error, request))
+    return await text_outcome(
+        service, view.id, body, format=asked.format, media_type=asked.media_type
+    )
 
 
 def _error(error: StenografError, request_id: str | None) -> dict[str, Any]:
