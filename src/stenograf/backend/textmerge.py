@@ -51,9 +51,12 @@ class Punctuated:
             if not first <= word < behind:
                 continue
             self._forms[word] = _spelled(self._forms[word], said[there])
-            if word == 0 and there == 0:
+            if word == 0 and there == 0 and index == 0:
                 self._lead = answer[: spans[0][0]].lstrip()
-            self._take_gap(word, at, there, matches, answer, spans)
+            if word < len(self._forms) - 1:
+                self._take_gap(word, at, there, matches, answer, spans)
+            elif index == len(self._pieces) - 1 and there == len(spans) - 1:
+                self._gaps[word] = answer[spans[there][1] :].rstrip()
         return missing
 
     def _take_gap(
@@ -66,10 +69,6 @@ class Punctuated:
         spans: list[tuple[int, int]],
     ) -> None:
         """The punctuation behind a word, where the same word follows in both texts."""
-        if word == len(self._forms) - 1:
-            if there == len(spans) - 1:
-                self._gaps[word] = answer[spans[there][1] :].rstrip()
-            return
         if matches.get(at + 1) != there + 1:
             return
         if self._forms[word].isdecimal() and self._forms[word + 1].isdecimal():
