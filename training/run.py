@@ -9,12 +9,15 @@ import sys
 from training.paths import MODEL, WORK
 
 # Each entry: a stage of `train` with its options, minutes being those of an otherwise idle two-core
-# machine, or "align", which cuts the human recordings with the network so far.
+# machine, "align", which cuts the human recordings with the network so far, or "grow", which adds a
+# layer to its decoder.
 STAGES: list[tuple[str, str]] = [
     ("short", "--minutes 10 --rate 2e-3 --ctc 1.0 --words 1.0"),
     ("middle", "--minutes 20 --rate 1.5e-3 --floor 0.4 --ctc 0.6 --words 0.8"),
     ("align", ""),
     ("full", "--minutes 30 --rate 1.2e-3 --ctc 0.4 --words 0.3 --average 0.997 --replays 3"),
+    ("grow", ""),
+    ("full", "--minutes 60 --rate 1e-3 --ctc 0.3 --words 0.1 --average 0.997 --replays 4"),
 ]
 STEPS = ("data", "train", "export", "samples", "evaluate")
 
@@ -33,6 +36,10 @@ def train() -> None:
             call("align", start[-1])
             continue
         checkpoint = str(WORK / f"{number}-{stage}.pt")
+        if stage == "grow":
+            call("grow", start[-1], "--out", checkpoint)
+            start = ["--start", checkpoint]
+            continue
         call(
             "train", stage, "--out", checkpoint, "--seed", str(7 + number), *start, *options.split()
         )

@@ -21,6 +21,8 @@ from training.network import CTC_BLANK, Network, Shape
 from training.paths import WORK
 from training.vocabulary import build_tokenizer
 
+TIMES = 1501
+
 SOURCES = (
     ("plain", 0.34),
     ("espeak", 0.08),
@@ -40,7 +42,7 @@ ALIGNED = (
 STAGES = {
     "short": Recipe((4.0, 5.0, 6.0), 60, SOURCES, empty=0.04, strength=0.5),
     "middle": Recipe((5.0, 7.0, 9.0), 64, SOURCES, empty=0.04, strength=0.35),
-    "full": Recipe((7.0, 15.0, 30.0, 30.0), 90, ALIGNED, empty=0.05, strength=0.35),
+    "full": Recipe((7.0, 12.0, 20.0, 30.0), 90, ALIGNED, empty=0.05, strength=0.35),
     "last": Recipe((30.0,), 90, ALIGNED, empty=0.1, strength=0.6),
 }
 
@@ -61,14 +63,36 @@ def span_loss(log_attention: Tensor, spans: Tensor) -> Tensor:
     return -chosen.logsumexp(-1).clamp(max=0).mean()
 
 
+def time_loss(logits: Tensor, times: Tensor) -> Tensor:
+    """Summed cross-entropy against a bell of 30 ms around each true time.
+
+    logits has shape (rows, vocabulary), times (rows,) in frames of 20 ms. Where speech begins is
+    not known to the frame, and a bell also teaches that neighbours in time are neighbours.
+    """
+    reach = torch.arange(-4, 5)
+    bell = torch.exp(-0.5 * (reach / 1.5) ** 2)
+    around = (times[:, None] + reach).clamp(0, TIMES - 1) + logits.shape[1] - TIMES
+    near = logits.log_softmax(-1).gather(1, around)
+    return -(near * (bell / bell.sum())).sum()
+
+
 def decoder_losses(
     network: Network, batch: Batch, states: Tensor, dropout: float, smoothing: float
 ) -> dict[str, Tensor]:
     """Return what the decoder learns from given encoder states: tokens and where to look."""
     logits, attention = network.decoder(batch.tokens, states, dropout)
     flat, goal = logits.float().flatten(0, 1), batch.targets.flatten()
-    cross = F.cross_entropy(flat, goal, ignore_index=IGNORE, label_smoothing=smoothing)
     kept = goal != IGNORE
+    first_time = flat.shape[1] - TIMES
+    timed = goal >= first_time
+    cross = F.cross_entropy(
+        flat,
+        goal.masked_fill(timed, IGNORE),
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
+    cross = (cross + time_loss(flat[timed], goal[timed] - first_time)) / kept.sum()
     accuracy = (flat[kept].argmax(-1) == goal[kept]).float().mean()
     looks = span_loss(attention[0][:, 0], batch.input_spans)
     for layer in attention[1:]:
@@ -110,6 +134,11 @@ def mask_spectrum(mel: Tensor) -> Tensor:
             at = int(torch.randint(0, mel.shape[2] - 12, ()))
             row[:, at : at + int(torch.randint(2, 12, ()))] = row.min()
     return mel
+
+
+def stored_shape(path: Path | None) -> Shape | None:
+    """Return the shape of a checkpoint."""
+    return None if path is None else Shape(**torch.load(path, weights_only=True)["shape"])
 
 
 def load(path: Path | None, shape: Shape) -> Network:
@@ -180,7 +209,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     if not (folder / "tokenizer.json").exists():
         build_tokenizer(folder)
     tokenizer = WhisperTokenizerFast.from_pretrained(folder)
-    shape = Shape(
+    shape = stored_shape(arguments.start) or Shape(
         len(tokenizer),
         arguments.width,
         arguments.width // 64,
@@ -188,8 +217,10 @@ def run_stage(arguments: argparse.Namespace) -> None:
         arguments.decoder_layers,
     )
     network = load(arguments.start, shape).train()
-    decay = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    rest = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    # Rare tokens, times most of all, would be forgotten between their turns if they decayed.
+    learned = {k: p for k, p in network.named_parameters() if p.requires_grad}
+    decay = [p for k, p in learned.items() if p.ndim > 1 and "embed" not in k]
+    rest = [p for k, p in learned.items() if p.ndim <= 1 or "embed" in k]
     optimizer = torch.optim.AdamW(
         [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}],
         lr=arguments.rate,
