@@ -31,18 +31,20 @@ class ModelWatch:
     def __init__(self, engine: EngineClient) -> None:
         self._engine = engine
         self._last = ModelLook(detail="The model service has not answered yet.")
-        self._looked_at: float | None = None
+        self._looked_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def look(self) -> ModelLook:
         """The last answer; an old one is renewed for the next caller."""
-        first = self._looked_at is None
-        if first or time.monotonic() - (self._looked_at or 0.0) > _FRESH_S:
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._renew())
-            if first:
-                await asyncio.wait({self._task}, timeout=_FIRST_LOOK_S)
+        first = self._task is None
+        if self._task is None or (self._task.done() and self._is_old()):
+            self._task = asyncio.create_task(self._renew())
+        if first:
+            await asyncio.wait({self._task}, timeout=_FIRST_LOOK_S)
         return self._last
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._looked_at > _FRESH_S
 
     async def _renew(self) -> None:
         self._last = await run_in_threadpool(self._ask)
