@@ -15,16 +15,13 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "csrc"
 LIBRARY = Path(__file__).parent / "_stenograf.so"
 
-_FLAGS = (
-    "-std=gnu11 -O3 -fPIC -fvisibility=hidden -pthread -Wall -Wextra "
-    "-Wno-psabi -fno-math-errno -fno-trapping-math"
-).split()
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1".split()
+_FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra"]
+_FLAGS += ["-Wno-psabi", "-fno-math-errno", "-fno-trapping-math"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
 
-_AVX2 = "-mavx2 -mfma -mf16c".split()
-_AVX512 = (
-    "-mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512"
-).split()
+_AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+_AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
+_AVX512 += ["-mprefer-vector-width=512"]
 _VARIANTS = {
     # instruction set: its flags, its sources; base is what every x86-64 has
     "base": ([], ["ops.c", "attention.c", "dot_base.c"]),

@@ -62,7 +62,7 @@ class _CShape(ctypes.Structure):
 
 
 class Library:
-    """The loaded shared library; raises NativeUnavailable with the reason where it is not usable."""
+    """The loaded shared library; raises NativeUnavailable with the reason where it cannot be."""
 
     def __init__(self, path: Path = LIBRARY) -> None:
         try:

@@ -1,27 +1,38 @@
 /* Integer dot products with 256-bit vectors, compiled twice: with vpdpbusd (AVX-VNNI), and with
- * vpmaddubsw, whose 16-bit sums of two products would saturate: there activation codes stay below
- * 128 (`top` in cpu.c), so that 2 * 127 * 127 fits. */
+ * vpmaddubsw, whose 16-bit sums of two products would saturate with codes up to 255. There codes
+ * are taken less 128 (`offset` in cpu.c), their magnitudes multiply weights that carry their signs:
+ * 2 * 128 * 127 fits. */
 #include <immintrin.h>
 
 #include "variant.h"
 #include "vec.h"
 
-INLINE __m256i add_products(__m256i sums, __m256i a, __m256i b)
-{
 #ifdef __AVXVNNI__
-    return _mm256_dpbusd_avx_epi32(sums, a, b);
-#else
-    __m256i pairs = _mm256_maddubs_epi16(a, b);
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-#endif
-}
-
-INLINE __m256i four_bytes(const uint8_t *p)
+INLINE __m256i codes_of(const uint8_t *p)
 {
     int32_t word;
     memcpy(&word, p, sizeof word);
     return _mm256_set1_epi32(word);
 }
+
+INLINE __m256i add_products(__m256i sums, __m256i a, __m256i b)
+{
+    return _mm256_dpbusd_avx_epi32(sums, a, b);
+}
+#else
+INLINE __m256i codes_of(const uint8_t *p)
+{
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return _mm256_set1_epi32(word ^ (int32_t)0x80808080); /* each byte less 128 */
+}
+
+INLINE __m256i add_products(__m256i sums, __m256i a, __m256i b)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+#endif
 
 INLINE void rows_by_panel(int rows, const uint8_t *a, int stride, const int8_t *panel, int deep,
                           int32_t *acc)
@@ -34,7 +45,7 @@ INLINE void rows_by_panel(int rows, const uint8_t *a, int stride, const int8_t *
             __m256i left = _mm256_loadu_si256((const __m256i *)(b + k * BLOCK));
             __m256i right = _mm256_loadu_si256((const __m256i *)(b + k * BLOCK + 32));
             for (int r = 0; r < rows; r++) {
-                __m256i x = four_bytes(a + (size_t)r * (size_t)stride + k);
+                __m256i x = codes_of(a + (size_t)r * (size_t)stride + k);
                 sums[r][0] = add_products(sums[r][0], x, left);
                 sums[r][1] = add_products(sums[r][1], x, right);
             }

@@ -26,7 +26,7 @@ typedef struct {
     float *bias;          /* may be NULL */
 } matrix;
 
-/* Rows of activations as unsigned bytes: x = scale * (code - zero). */
+/* Rows of activations as unsigned bytes: x = scale * (code - offset - zero). */
 typedef struct {
     uint8_t *codes;       /* rows * stride */
     int stride;
@@ -45,12 +45,12 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    int top;              /* the largest activation code */
-    /* acc[row][PANEL] = sums over `deep` of a[row] * panel, for rows <= TALL */
+    int offset;           /* what `dot` takes from each activation code */
+    /* acc[row][PANEL] = sums over `deep` of (a[row] - offset) * panel, for rows <= TALL */
     void (*dot)(const uint8_t *a, int stride, int rows, const int8_t *panel, int deep,
                 int32_t *acc);
-    void (*quantize)(const float *x, int k, int top, uint8_t *out, int deep, float *scale,
-                     int32_t *zero);
+    /* x = scale * (out - zero), zeros in `out` from k up to deep */
+    void (*quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero);
     void (*finish)(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,
                    int first_row, const finish *how);
     void (*norm)(const float *x, int k, const float *gain, const float *bias, float *out);

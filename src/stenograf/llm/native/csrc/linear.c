@@ -90,10 +90,12 @@ void codes_free(codes *a)
 void codes_set(const kernels *kernels, codes *a, int first, int last, const float *x, size_t stride,
                int k)
 {
-    for (int i = first; i < last; i++)
-        kernels->quantize(x + (size_t)(i - first) * stride, k, kernels->top,
+    for (int i = first; i < last; i++) {
+        kernels->quantize(x + (size_t)(i - first) * stride, k,
                           a->codes + (size_t)i * (size_t)a->stride, round_up(k, DEEP), a->scale + i,
                           a->zero + i);
+        a->zero[i] -= kernels->offset;
+    }
 }
 
 void multiply(const kernels *kernels, const codes *a, int first, int last, const matrix *w,

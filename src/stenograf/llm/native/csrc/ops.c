@@ -5,8 +5,9 @@
 #include "vec.h"
 #include "variant.h"
 
-void VARIANT(quantize)(const float *x, int k, int top, uint8_t *out, int deep, float *scale,
-                       int32_t *zero)
+enum { TOP = 255 }; /* the largest code */
+
+void VARIANT(quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero)
 {
     vf low = all(0), high = all(0); /* zero is always representable */
     int i = 0;
@@ -21,13 +22,13 @@ void VARIANT(quantize)(const float *x, int k, int top, uint8_t *out, int deep, f
         high = max_vf(v, high);
     }
     float least = -max_of(-low), most = max_of(high);
-    float step = (most - least) / (float)top;
+    float step = (most - least) / (float)TOP;
     if (!(step > 1e-30f && step < 1e30f)) step = 1; /* zeros, or not finite */
     int32_t origin = (int32_t)(-least / step + 0.5f);
-    origin = origin < 0 ? 0 : origin > top ? top : origin;
+    origin = origin < 0 ? 0 : origin > TOP ? TOP : origin;
     *scale = step;
     *zero = origin;
-    vf inverse = all(1 / step), shift = all((float)origin + 0.5f), ceiling = all((float)top);
+    vf inverse = all(1 / step), shift = all((float)origin + 0.5f), ceiling = all((float)TOP);
     for (i = 0; i + LANES <= k; i += LANES) {
         vf v = min_vf(max_vf(load(x + i) * inverse + shift, all(0)), ceiling);
         vb bytes = __builtin_convertvector(to_int(v), vb);
@@ -35,7 +36,7 @@ void VARIANT(quantize)(const float *x, int k, int top, uint8_t *out, int deep, f
     }
     for (; i < k; i++) {
         float v = x[i] / step + (float)origin + 0.5f;
-        out[i] = (uint8_t)(v > 0 ? v < (float)top ? v : (float)top : 0);
+        out[i] = (uint8_t)(v > 0 ? v < (float)TOP ? v : (float)TOP : 0);
     }
     memset(out + k, 0, (size_t)(deep - k)); /* the weights there are zero */
 }

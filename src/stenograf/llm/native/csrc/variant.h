@@ -9,7 +9,7 @@
 #define VARIANT(name) JOIN(name, ISA)
 
 #define DECLARE(isa)                                                                               \
-    void quantize_##isa(const float *, int, int, uint8_t *, int, float *, int32_t *);              \
+    void quantize_##isa(const float *, int, uint8_t *, int, float *, int32_t *);                   \
     void finish_##isa(const int32_t *, int, const matrix *, int, const codes *, int,               \
                       const finish *);                                                             \
     void norm_##isa(const float *, int, const float *, const float *, float *);                    \
