@@ -18,6 +18,13 @@ _KEYS: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+_PATH_PARTS = {
+    "job_id": "id of the job",
+    "model": "id of the model, or a name of OpenAI's",
+    "model_id": "id of the model, or a name of OpenAI's",
+    "text_id": "id of the text work",
+    "upload_id": "id of the upload",
+}
 
 
 def describe(
@@ -112,6 +119,9 @@ class _Builder:
         row["tags"] = [operation.tag]
         row["summary"] = operation.summary
         row["description"] = operation.about
+        for declared in row.get("parameters", ()):
+            meanings = {**_PATH_PARTS, **operation.meanings}
+            declared.setdefault("description", meanings.get(declared["name"], ""))
         if operation.parameters:
             row["parameters"] = [
                 *row.get("parameters", []),

@@ -57,6 +57,8 @@ class Operation:
     summary: str
     about: str = ""
     parameters: Sequence[Parameter] = ()
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What parameters mean that the route declares itself."""
     form: type[BaseModel] | None = None
     body: type[BaseModel] | Schema | None = None
     body_type: str = "application/json"

@@ -23,8 +23,8 @@ ABOUT = (
 )
 PORT = 8009
 TAGS = (
-    jobs.TAG,
     uploads.TAG,
+    jobs.TAG,
     openai_audio.TAG,
     asr.TAG,
     whispercpp.TAG,

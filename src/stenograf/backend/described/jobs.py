@@ -41,7 +41,12 @@ OPERATIONS: Operations = {
     ("GET", "/v1/jobs"): Operation(
         tag=TAG.name,
         summary="Jobs, newest first",
-        about="`q` looks in title, file name and text; `cursor` is the `next_cursor` before.",
+        meanings={
+            "q": "looks in title, file name and text",
+            "status": "only these",
+            "limit": "jobs on a page",
+            "cursor": "`next_cursor` of the page before",
+        },
         answers={200: Answer("a page of jobs", shape=JobPage)},
         errors=(BadRequest, BadOptions),
         examples=(Example("What is finished", f"curl '{_URL}?status=completed&limit=10'"),),
@@ -50,12 +55,13 @@ OPERATIONS: Operations = {
         tag=TAG.name,
         summary="One job",
         answers={200: Answer("the job", shape=JobView)},
-        errors=(NotFound, BadOptions),
+        errors=(NotFound,),
         examples=(Example("Status and progress", f"curl {_JOB}"),),
     ),
     ("DELETE", "/v1/jobs/{job_id}"): Operation(
         tag=TAG.name,
-        summary="Cancel a job; with `purge` remove it with its recording and transcript",
+        summary="Cancel a job",
+        meanings={"purge": "remove it, with its recording and transcript"},
         answers={
             200: Answer("the cancelled job", shape=JobView),
             204: Answer("removed", empty=True),
@@ -66,14 +72,17 @@ OPERATIONS: Operations = {
         tag=TAG.name,
         summary="Queue a failed or cancelled job again",
         answers={200: Answer("the job", shape=JobView)},
-        errors=(NotFound, Conflict, BadOptions),
+        errors=(NotFound, Conflict),
     ),
     ("GET", "/v1/jobs/{job_id}/events"): Operation(
         tag=TAG.name,
         summary="A job as it goes, as server-sent events",
+        meanings={
+            "last-event-id": "goes on after this window",
+            "last_event_id": "the same, for clients that cannot set headers",
+        },
         about="`status`, `progress`, `window` (recognized segments, times in samples at 16 kHz), "
-        "at the end `done`. `Last-Event-ID`, or `last_event_id` in the query, goes on after a "
-        "window.",
+        "at the end `done`.",
         answers={200: Answer("events until the job ends", media_types=("text/event-stream",))},
         errors=(NotFound, BadOptions),
         examples=(Example("Follow the job to its end", f"curl -N {_JOB}/events"),),
@@ -81,9 +90,15 @@ OPERATIONS: Operations = {
     ("GET", "/v1/jobs/{job_id}/transcript"): Operation(
         tag=TAG.name,
         summary="The transcript as a file",
-        about="`format`: `txt`, `json`, `verbose_json`, `srt`, `vtt`, `tsv`. `partial` gives what "
-        "there is so far; `download` names the file. Times of `json` are samples at 16 kHz, those "
-        "of the other formats are clock time.\n\n"
+        meanings={
+            "format": "`txt`, `json`, `verbose_json`, `srt`, `vtt`, `tsv`",
+            "partial": "what there is so far",
+            "punctuated": "as the language model punctuated it",
+            "stages": "JSON formats also tell how each stage went, and carry the texts",
+            "strict": "failed text work is an error",
+            "download": "name the file in `Content-Disposition`",
+        },
+        about="Times of `json` are samples at 16 kHz, those of the other formats clock time.\n\n"
         "Subtitles have at most two lines of 42 characters, 17 characters a second, and stay 0.8 "
         "to 7 seconds; reading speed and shortest time give way only where speech itself is "
         "faster.",
@@ -99,8 +114,8 @@ OPERATIONS: Operations = {
         },
         errors=(NotFound, NotFinished, UnsupportedFormat, BadOptions),
         examples=(
-            Example("The text", f"curl '{_JOB}/transcript?format=txt'"),
-            Example("Subtitles", f"curl '{_JOB}/transcript?format=srt' -o recording.srt"),
+            Example("The text", f'curl "{_JOB}/transcript?format=txt"'),
+            Example("Subtitles", f'curl "{_JOB}/transcript?format=srt" -o recording.srt'),
             Example("Everything that is known", f"curl {_JOB}/transcript"),
         ),
     ),
@@ -108,7 +123,7 @@ OPERATIONS: Operations = {
         tag=TAG.name,
         summary="The drawn waveform and the levels",
         answers={200: Answer("extremes of each stretch", shape=Overview)},
-        errors=(NotFound, NotFinished, BadOptions),
+        errors=(NotFound, NotFinished),
     ),
     ("GET", "/v1/jobs/{job_id}/audio"): Operation(
         tag=TAG.name,
@@ -119,7 +134,7 @@ OPERATIONS: Operations = {
             206: Answer("a range of it", media_types=("audio/*", "video/*")),
             416: Answer("there is no such range", empty=True),
         },
-        errors=(NotFound, BadOptions),
+        errors=(NotFound,),
     ),
     ("HEAD", "/v1/jobs/{job_id}/audio"): Operation(
         tag=TAG.name,
@@ -129,7 +144,7 @@ OPERATIONS: Operations = {
             206: Answer("a range of it", empty=True),
             416: Answer("there is no such range", empty=True),
         },
-        errors=(NotFound, BadOptions),
+        errors=(NotFound,),
     ),
     ("GET", "/v1/options"): Operation(
         tag=TAG.name,

@@ -1,7 +1,5 @@
 """A language model on finished transcripts."""
 
-from typing import Any
-
 from pydantic import BaseModel
 
 from stenograf.contract.errors import (
@@ -44,7 +42,7 @@ class TextList(BaseModel):
     data: list[TextView]
 
 
-_ERRORS: Any = (NotFound, BadOptions)
+_ERRORS = (NotFound,)
 
 OPERATIONS: Operations = {
     ("GET", "/v1/capabilities"): Operation(

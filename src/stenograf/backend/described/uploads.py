@@ -27,6 +27,7 @@ TAG = Tag(
 _VERSION = Parameter(
     "Tus-Resumable", "protocol version", {"type": "string", "enum": ["1.0.0"]}, "header", True
 )
+_UPLOAD = Parameter("upload_id", "id of the upload", place="path", required=True)
 _COUNT = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"}
 _CHECKSUM = Parameter(
     "Upload-Checksum",
@@ -82,7 +83,7 @@ OPERATIONS: Operations = {
                 "created", headers={"Location": "address of the upload", **_OFFSET}, empty=True
             )
         },
-        errors=(*_ERRORS, *_WRITING),
+        errors=(*_ERRORS, ChecksumMismatch, TooLarge, OutOfResources),
         examples=(
             Example(
                 "A recording in one request; its address",
@@ -103,7 +104,7 @@ OPERATIONS: Operations = {
     ("HEAD", "/files/{upload_id}"): Operation(
         tag=TAG.name,
         summary="How much of an upload is here",
-        parameters=(_VERSION,),
+        parameters=(_UPLOAD, _VERSION),
         answers={
             200: Answer(
                 "the upload",
@@ -128,6 +129,7 @@ OPERATIONS: Operations = {
         tag=TAG.name,
         summary="Add a chunk at the end of an upload",
         parameters=(
+            _UPLOAD,
             _VERSION,
             Parameter("Upload-Offset", "where the chunk begins", _COUNT, "header", True),
             Parameter("Upload-Length", "once, after Upload-Defer-Length", _COUNT, "header"),
@@ -141,11 +143,14 @@ OPERATIONS: Operations = {
     ("DELETE", "/files/{upload_id}"): Operation(
         tag=TAG.name,
         summary="Remove an upload that no job has",
-        parameters=(_VERSION,),
+        parameters=(_UPLOAD, _VERSION),
         answers={204: Answer("removed", empty=True)},
         errors=(*_ERRORS, NotFound, Gone, Conflict, Locked),
     ),
     ("OPTIONS", "/files/{upload_id}"): Operation(
-        tag=TAG.name, summary="What this tus server can do", answers={204: _CAPABILITIES}
+        tag=TAG.name,
+        summary="What this tus server can do",
+        parameters=(_UPLOAD,),
+        answers={204: _CAPABILITIES},
     ),
 }
