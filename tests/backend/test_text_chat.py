@@ -263,7 +263,7 @@ def test_punctuation_of_a_long_text_loses_and_invents_nothing(chat: ChatServer) 
     assert len(chat.asked) > 3
     assert result.text == "".join(parts).strip()
     assert result.passages == tuple(
-        f"Ф{sentence[1:]}{'.' if number < 59 else ''}" for number, sentence in enumerate(SENTENCES)
+        f"Ф{sentence[1:]}{'.' if number < 59 else '!'}" for number, sentence in enumerate(SENTENCES)
     )
     assert result.warnings == ()
 

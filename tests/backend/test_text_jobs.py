@@ -185,6 +185,42 @@ def test_strict_text_work_decides_about_the_job_but_keeps_the_transcript(
     assert texts(desk, view["id"])[0]["text"] == "теперь да"
 
 
+def test_punctuation_goes_into_every_format_with_the_times_of_the_words(
+    desk: Desk, chat: ChatServer
+) -> None:
+    chat.answer = lambda _: Said("Раз, два! Готово.")
+    view = finished(desk, {"task": "punctuation"})
+    (text,) = texts(desk, view["id"])
+    assert text["text"] == "Раз, два!"
+    url = f"/v1/jobs/{view['id']}/transcript"
+    plain = desk.http.get(url).json()["segments"][0]
+    spelled = desk.http.get(f"{url}?punctuated=true").json()["segments"][0]
+    assert spelled["text"] == "Раз, два!"
+    assert [word["text"] for word in spelled["words"]] == [" Раз,", " два!"]
+    for field in ("start", "end", "probability"):
+        assert [w[field] for w in spelled["words"]] == [w[field] for w in plain["words"]]
+    assert "\nРаз, два!\n" in desk.http.get(f"{url}?punctuated=true&format=srt").text
+    assert desk.http.get(f"{url}?format=txt").text == "раз два\n"
+
+
+def test_a_transcript_tells_of_its_stages_where_asked(desk: Desk, chat: ChatServer) -> None:
+    chat.answer = lambda _: Said(status=401)
+    url = f"/v1/jobs/{finished(desk, SUMMARY)['id']}/transcript"
+    for format in ("json", "verbose_json"):
+        shape = desk.http.get(f"{url}?format={format}&stages=true").json()
+        assert shape["text"] == "раз два"
+        assert shape["stages"]["asr"]["state"] == "ok"
+        assert shape["stages"]["text"]["state"] == "failed"
+        assert shape["stages"]["text"]["remedy"] == "Set TEXT_LLM_API_KEY."
+        assert shape["texts"][0]["error"]["code"] == "text_service_failed"
+    assert "stages" not in desk.http.get(url).json()
+    assert desk.http.get(f"{url}?format=srt&stages=true").status_code == 422
+    strict = desk.http.get(f"{url}?strict=true")
+    assert (strict.status_code, strict.json()["error"]["code"]) == (502, "text_service_failed")
+    missing = desk.http.get(f"{url}?punctuated=true")
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "punctuated")
+
+
 def test_while_the_model_works_the_job_runs_and_the_transcript_is_there(
     desk: Desk, chat: ChatServer
 ) -> None:

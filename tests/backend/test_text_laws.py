@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stenograf.backend.textmerge import Punctuated
-from stenograf.backend.textsplit import Passages, Piece, normalized, word_spans
+from stenograf.backend.textsplit import Passages, Piece, deal, normalized, word_spans
 
 _SCRIPTS = st.sampled_from(
     [*"абёЁЙzQßİ50語カ한%№*_.,!?…—-«»('   \n🙂क", "\u0301", "\u2028", "\0", "\u093f"]
@@ -86,6 +86,18 @@ def test_no_answer_can_change_a_word(
     dealt = merged.passages()
     assert len(dealt) == len(whole.passages)
     assert [words(passage) for passage in dealt] == [words(p) for p in whole.passages]
+
+
+@given(_TEXTS, st.lists(st.integers(0, 3), min_size=1, max_size=20))
+def test_a_text_dealt_out_is_all_there(text: str, drawn: list[int]) -> None:
+    left = len(word_spans(text))
+    counts = [min(count, left - sum(drawn[:at])) for at, count in enumerate(drawn)]
+    counts = [max(0, count) for count in counts]
+    if sum(counts) < left:
+        counts.append(left - sum(counts))
+    parts = deal(text, counts)
+    assert [len(word_spans(part)) for part in parts] == counts
+    assert "".join(parts) == (text if left else "")
 
 
 @given(_PASSAGES, _LIMITS)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from stenograf.backend.textsplit import Passages, Piece, normalized, word_spans
+from stenograf.backend.textsplit import Passages, Piece, deal, normalized, word_spans
 
 _SPACE_BEFORE_CLOSING = re.compile(r"^\s+([.,!?…:;»”)]+)(?=\s)")
 _MIN_COMMON = 0.5  # an answer that shares fewer words with its piece is something else
@@ -19,15 +19,9 @@ class Punctuated:
     """
 
     def __init__(self, passages: Passages, pieces: Sequence[Piece]) -> None:
-        text, spans = passages.text, passages.words
-        starts = [start for start, _ in spans]
-        ends = [end for _, end in spans]
+        own = _Spelling(passages.text)
         self._passages = passages
-        self._forms = [text[start:end] for start, end in spans]
-        self._gaps = [
-            text[end:start] for end, start in zip(ends, [*starts[1:], len(text)], strict=False)
-        ]
-        self._lead = text[: starts[0]] if starts else text
+        self._forms, self._gaps, self._lead = own.words, own.gaps, own.lead
         self._owned = _owned(pieces)
         self._pieces = pieces
 
@@ -38,43 +32,39 @@ class Punctuated:
         the piece at all nothing is taken.
         """
         piece = self._pieces[index]
+        said = _Spelling(answer)
         words = self._forms[piece.first_word : piece.end_word]
-        said = [answer[start:end] for start, end in word_spans(answer)]
-        matches = _matches(words, said)
+        matches = _matches(words, said.words)
         missing = len(words) - len(matches)
         if words and len(matches) < _MIN_COMMON * len(words):
             return missing
-        spans = word_spans(answer)
         first, behind = self._owned[index]
+        is_last = index == len(self._pieces) - 1
         for at, there in matches.items():
             word = piece.first_word + at
             if not first <= word < behind:
                 continue
-            self._forms[word] = _spelled(self._forms[word], said[there])
+            self._forms[word] = _spelled(self._forms[word], said.words[there])
             if word == 0 and there == 0 and index == 0:
-                self._lead = answer[: spans[0][0]].lstrip()
-            if word < len(self._forms) - 1:
-                self._take_gap(word, at, there, matches, answer, spans)
-            elif index == len(self._pieces) - 1 and there == len(spans) - 1:
-                self._gaps[word] = answer[spans[there][1] :].rstrip()
+                self._lead = said.lead.lstrip()
+            if word + 1 < len(self._forms):
+                same_follows = matches.get(at + 1) == there + 1
+                self._gaps[word] = self._gap(word, said.gaps[there], same_follows)
+            elif is_last:
+                same_follows = there == len(said.words) - 1
+                self._gaps[word] = self._gap(word, said.gaps[there], same_follows).rstrip()
         return missing
 
-    def _take_gap(
-        self,
-        word: int,
-        at: int,
-        there: int,
-        matches: dict[int, int],
-        answer: str,
-        spans: list[tuple[int, int]],
-    ) -> None:
-        """The punctuation behind a word, where the same word follows in both texts."""
-        if matches.get(at + 1) != there + 1:
-            return
-        if self._forms[word].isdecimal() and self._forms[word + 1].isdecimal():
-            return  # 3.5 is not 3, 5
-        gap = answer[spans[there][1] : spans[there + 1][0]]
-        self._gaps[word] = _SPACE_BEFORE_CLOSING.sub(r"\1", gap)
+    def _gap(self, word: int, said: str, same_follows: bool) -> str:
+        """The punctuation behind a word; of a gap before another word only what closes."""
+        own = self._gaps[word]
+        following = self._forms[word + 1 : word + 2]
+        if self._forms[word].isdecimal() and following and following[0].isdecimal():
+            return own  # 3.5 is not 3, 5
+        if same_follows:
+            return _SPACE_BEFORE_CLOSING.sub(r"\1", said)
+        closing, space, _ = said.partition(" ")
+        return closing + own if space and not own.strip() else own
 
     def text(self) -> str:
         """The whole text as it stands now."""
@@ -90,21 +80,21 @@ class Punctuated:
 
     def passages(self) -> tuple[str, ...]:
         """The text as it stands now, dealt out to the passages it came from."""
-        dealt: list[str] = []
-        carried, at = self._lead, 0
-        for passage in self._passages.passages:
-            count = len(word_spans(passage))
-            if not count:
-                dealt.append("")
-                continue
-            own = self._words(at, at + count)
-            at += count
-            last_gap = self._gaps[at - 1]
-            closing, space, opening = _split_gap(last_gap)
-            kept = own[: len(own) - len(last_gap)] + closing
-            dealt.append((carried + kept).strip())
-            carried = opening if space else ""
-        return tuple(dealt)
+        counts = [len(word_spans(passage)) for passage in self._passages.passages]
+        return tuple(passage.strip() for passage in deal(self.text(), counts))
+
+
+class _Spelling:
+    """A text as words with what stands before the first and behind each."""
+
+    def __init__(self, text: str) -> None:
+        spans = word_spans(text)
+        starts = [start for start, _ in spans]
+        ends = [end for _, end in spans]
+        behind = zip(ends, [*starts[1:], len(text)], strict=False)
+        self.words = [text[start:end] for start, end in spans]
+        self.gaps = [text[end:start] for end, start in behind]
+        self.lead = text[: starts[0]] if starts else text
 
 
 def _spelled(word: str, said: str) -> str:
@@ -117,14 +107,6 @@ def _spelled(word: str, said: str) -> str:
 
 def _cased_yo(letter: str) -> str:
     return "Ё" if letter.isupper() else "ё"
-
-
-def _split_gap(gap: str) -> tuple[str, str, str]:
-    """What closes the word before, the first space, what opens the word after."""
-    for at, char in enumerate(gap):
-        if char.isspace():
-            return gap[:at], char, gap[at + 1 :].lstrip()
-    return gap, "", ""
 
 
 def _owned(pieces: Sequence[Piece]) -> list[tuple[int, int]]:

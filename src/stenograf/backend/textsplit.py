@@ -114,6 +114,28 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
+def deal(text: str, counts: Sequence[int]) -> list[str]:
+    """`text` in parts of so many words each; joined, they are the text.
+
+    Between two parts, punctuation up to the first space goes to the left, the rest to the right.
+    A part without words is empty.
+    """
+    spans = word_spans(text)
+    parts, at, start = [], 0, 0
+    for count in counts:
+        at += count
+        end = start
+        if count:
+            end = len(text) if at >= len(spans) else _between(text, spans[at - 1][1], spans[at][0])
+        parts.append(text[start:end])
+        start = end
+    return parts
+
+
+def _between(text: str, start: int, end: int) -> int:
+    return next((at for at in range(start, end) if text[at].isspace()), end)
+
+
 def normalized(word: str) -> str:
     """A word as two texts are compared: any case, ё as е."""
     return word.casefold().replace("ё", "е")

@@ -156,6 +156,7 @@ def text_view(row: TextRow) -> TextView:
         task=TextTask(row.task),
         instruction=row.instruction,
         strict=row.strict,
+        with_job=row.with_job,
         state=StageState(row.state),
         text=row.text,
         model=row.model,

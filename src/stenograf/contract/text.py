@@ -92,6 +92,7 @@ class TextView(_Record):
     task: TextTask
     instruction: str = ""
     strict: bool = False
+    with_job: bool = Field(False, description="it was asked for together with the job")
     state: StageState
     text: str = Field("", description="the result; what there is so far while it runs")
     model: str = ""

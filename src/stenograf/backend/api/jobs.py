@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from stenograf.backend.api.events import events
+from stenograf.backend.api.text import punctuated_transcript, require_text, with_stages
 from stenograf.backend.jobs import Content
 from stenograf.backend.service import Service
 from stenograf.contract.jobs import JobPage, JobRequest, JobStatus, JobView, Overview
@@ -88,10 +89,27 @@ def _add_results(api: APIRouter, service: Service) -> None:
 
     @api.get("/v1/jobs/{job_id}/transcript")
     def transcript(
-        job_id: str, format: str = "json", partial: bool = False, download: bool = False
+        job_id: str,
+        format: str = "json",
+        partial: bool = False,
+        download: bool = False,
+        punctuated: bool = False,
+        stages: bool = False,
+        strict: bool = False,
     ) -> Response:
-        """The transcript in one of the written formats."""
-        rendered = render(service.transcript(job_id, partial=partial), format)
+        """The transcript in one of the written formats.
+
+        `punctuated`: as the language model punctuated it. `stages`: JSON formats also tell how
+        each stage went and carry the texts. `strict`: failed text work is an error.
+        """
+        if strict:
+            require_text(service, job_id)
+        shown = service.transcript(job_id, partial=partial)
+        if punctuated:
+            shown = punctuated_transcript(service, job_id, shown)
+        rendered = render(shown, format)
+        if stages:
+            rendered = with_stages(service, job_id, rendered)
         headers = {}
         if download:
             stem = service.jobs.get(job_id).filename.rpartition(".")[0] or "transcript"

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,9 +14,19 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from stenograf.backend.api.patience import patient_json
 from stenograf.backend.service import Service
+from stenograf.backend.textapply import punctuated
 from stenograf.backend.textwork import TextWork
-from stenograf.contract.errors import NotFound, StenografError, by_code, error_json
-from stenograf.contract.text import TextRequest, TextTask, TextView
+from stenograf.contract.errors import (
+    BadOptions,
+    ErrorBody,
+    NotFound,
+    StenografError,
+    by_code,
+    error_json,
+)
+from stenograf.contract.text import StageState, TextRequest, TextTask, TextView
+from stenograf.contract.transcript import Transcript
+from stenograf.transcripts.writers import Rendered
 
 _PING_S = 10.0
 
@@ -79,11 +90,48 @@ def router(service: Service) -> APIRouter:
     return api
 
 
+def require_text(service: Service, job_id: str) -> None:
+    """Raise what text work that came with a job failed with. Raises NotFound."""
+    for view in service.text.list(job_id):
+        if view.with_job and view.state is StageState.FAILED and view.error is not None:
+            raise _error_in(view.error)
+
+
+def punctuated_transcript(service: Service, job_id: str, transcript: Transcript) -> Transcript:
+    """The transcript as a language model punctuated it. Raises NotFound when none did."""
+    passages = service.text.passages(job_id, TextTask.PUNCTUATION)
+    if passages is None:
+        raise NotFound(
+            "Nobody has punctuated this transcript.",
+            hint=f'POST /v1/jobs/{job_id}/text with {{"task": "punctuation"}} first.',
+            param="punctuated",
+        )
+    return punctuated(transcript, passages)
+
+
+def with_stages(service: Service, job_id: str, rendered: Rendered) -> Rendered:
+    """A JSON transcript that also tells how each stage went; other formats cannot.
+
+    Raises BadOptions for those.
+    """
+    if rendered.extension != "json":
+        raise BadOptions("Only JSON formats can carry the stages.", param="stages")
+    shape = json.loads(rendered.body)
+    stages = service.jobs.get(job_id).stages
+    shape["stages"] = {name: stage.model_dump(mode="json") for name, stage in stages.items()}
+    shape["texts"] = [view.model_dump(mode="json") for view in service.text.list(job_id)]
+    body = json.dumps(shape, ensure_ascii=False, allow_nan=False).encode()
+    return replace(rendered, body=body)
+
+
+def _error_in(body: ErrorBody) -> StenografError:
+    return by_code(body.code)(body.message, hint=body.hint, param=body.param)
+
+
 async def _outcome(text: TextWork, job_id: str, text_id: str, *, strict: bool) -> bytes:
     view = await text.outcome(job_id, text_id)
     if strict and view.error is not None:
-        error = view.error
-        raise by_code(error.code)(error.message, hint=error.hint, param=error.param)
+        raise _error_in(view.error)
     return view.model_dump_json().encode()
 
 
