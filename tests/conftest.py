@@ -108,6 +108,22 @@ def embedded_llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.stop()
 
 
+def _backend(folder: Path, llm: Process, environment: dict[str, str]) -> Process:
+    port = free_port()
+    settings = {
+        "BACKEND_PORT": str(port),
+        "DATA_DIR": str(folder),
+        "LLM_ENDPOINT": llm.url,
+        "MIN_FREE_BYTES": "0",
+    }
+    return Process(
+        "stenograf.backend",
+        settings | environment,
+        f"http://127.0.0.1:{port}",
+        folder / "backend.log",
+    )
+
+
 @pytest.fixture
 def make_backend(
     tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process
@@ -116,20 +132,7 @@ def make_backend(
     started: list[Process] = []
 
     def make(**environment: str) -> Process:
-        folder = tmp_path_factory.mktemp("backend")
-        port = free_port()
-        settings = {
-            "BACKEND_PORT": str(port),
-            "DATA_DIR": str(folder),
-            "LLM_ENDPOINT": embedded_llm.url,
-            "MIN_FREE_BYTES": "0",
-        }
-        process = Process(
-            "stenograf.backend",
-            settings | environment,
-            f"http://127.0.0.1:{port}",
-            folder / "backend.log",
-        )
+        process = _backend(tmp_path_factory.mktemp("backend"), embedded_llm, environment)
         process.start()
         started.append(process)
         return process
@@ -143,3 +146,14 @@ def make_backend(
 def house(embedded_llm: Process, make_backend: Callable[..., Process]) -> House:
     """Both services, ready."""
     return House(embedded_llm, make_backend())
+
+
+@pytest.fixture(scope="session")
+def shared_house(
+    tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process
+) -> Iterator[House]:
+    """Both services once for the whole run, for clients that only ask and look at the answer."""
+    backend = _backend(tmp_path_factory.mktemp("backend"), embedded_llm, {})
+    backend.start()
+    yield House(embedded_llm, backend)
+    backend.stop()

@@ -52,12 +52,12 @@ def uploads(desk: Desk) -> list[Path]:
     return list((desk.house.settings.data_dir / "uploads").iterdir())
 
 
-def test_bazarr_finds_the_language_and_gets_subtitles(house: House) -> None:
+def test_bazarr_finds_the_language_and_gets_subtitles(shared_house: House) -> None:
     pcm = raw_pcm()
     session = requests.Session()
     session.headers["User-Agent"] = "Subliminal/2.2"
     detected = session.post(
-        f"{house.url}/detect-language",
+        f"{shared_house.url}/detect-language",
         params={"encode": "false", "video_file": "/films/Кино.mkv"},
         files={"audio_file": pcm},
         timeout=(5, 120),
@@ -73,21 +73,22 @@ def test_bazarr_finds_the_language_and_gets_subtitles(house: House) -> None:
         "video_file": "/films/Кино.mkv",
     }
     answer = session.post(
-        f"{house.url}{URL}", params=params, files={"audio_file": pcm}, timeout=(5, 120)
+        f"{shared_house.url}{URL}", params=params, files={"audio_file": pcm}, timeout=(5, 120)
     )
     assert answer.status_code == 200
     subtitles = list(srt.parse(answer.content.decode()))
     assert_heard(" ".join(cue.content for cue in subtitles), RECORDING)
     assert all(0 <= cue.start.total_seconds() < cue.end.total_seconds() < 5 for cue in subtitles)
-    job = session.get(f"{house.url}/v1/jobs").json()["data"][0]
+    job = session.get(f"{shared_house.url}/v1/jobs").json()["data"][0]
     assert (job["title"], job["filename"]) == ("Кино.mkv", "audio_file")
     said_in_the_form = session.post(
-        f"{house.url}{URL}", data=params, files={"audio_file": pcm}, timeout=(5, 120)
+        f"{shared_house.url}{URL}", data=params, files={"audio_file": pcm}, timeout=(5, 120)
     )
-    assert said_in_the_form.content == answer.content
+    # a slow answer begins with empty lines
+    assert said_in_the_form.content.strip() == answer.content.strip()
 
 
-def test_speakr_gets_segments_it_can_show(house: House) -> None:
+def test_speakr_gets_segments_it_can_show(shared_house: House) -> None:
     params = {
         "encode": True,
         "task": "transcribe",
@@ -102,7 +103,7 @@ def test_speakr_gets_segments_it_can_show(house: House) -> None:
     }  # and a prompt, which the demo model has never seen one of
     with httpx.Client() as client:
         answer = client.post(
-            f"{house.url}{URL}",
+            f"{shared_house.url}{URL}",
             params=params,
             files={"audio_file": ("запись.flac", SPEECH, "audio/flac")},
             timeout=httpx.Timeout(None, connect=60.0, read=1800.0),
@@ -115,21 +116,25 @@ def test_speakr_gets_segments_it_can_show(house: House) -> None:
         assert all(0 <= row["start"] < row["end"] <= 4.71 for row in shape["segments"])
         assert "speaker_embeddings" not in shape, "there are none, and none are made up"
         assert [note["code"] for note in shape["warnings"]] == ["no_speakers"]
-        assert client.get(f"{house.url}/v1/models").json()["data"][0]["id"] == shape["model"]
-        assert client.get(f"{house.url}/health").json()["loaded_models"] == [shape["model"]]
+        assert client.get(f"{shared_house.url}/v1/models").json()["data"][0]["id"] == shape["model"]
+        assert client.get(f"{shared_house.url}/health").json()["loaded_models"] == [shape["model"]]
 
 
-def test_curl_may_say_everything_in_the_form(house: House) -> None:
+def test_curl_may_say_everything_in_the_form(shared_house: House) -> None:
     fields = {"language": "ru", "output_format": "json", "diarize": "false", "model": "large-v3"}
     form = [part for name, value in fields.items() for part in ("-F", f"{name}={value}")]
     curl = ["curl", "-sS", "--fail-with-body", "-F", f"audio_file=@{RECORDING}"]
-    in_form = subprocess.run([*curl, *form, f"{house.url}{URL}"], capture_output=True, check=True)
+    in_form = subprocess.run(
+        [*curl, *form, f"{shared_house.url}{URL}"], capture_output=True, check=True
+    )
     query = "&".join(f"{name}={value}" for name, value in fields.items())
-    in_query = subprocess.run([*curl, f"{house.url}{URL}?{query}"], capture_output=True, check=True)
-    assert in_form.stdout == in_query.stdout
+    in_query = subprocess.run(
+        [*curl, f"{shared_house.url}{URL}?{query}"], capture_output=True, check=True
+    )
     shape = json.loads(in_form.stdout)
+    assert shape == json.loads(in_query.stdout)
     assert_heard(" ".join(word["word"] for word in shape["word_segments"]), RECORDING)
-    plain = subprocess.run([*curl, f"{house.url}{URL}"], capture_output=True, check=True)
+    plain = subprocess.run([*curl, f"{shared_house.url}{URL}"], capture_output=True, check=True)
     assert_heard(plain.stdout.decode(), RECORDING)
 
 
@@ -137,7 +142,7 @@ def test_health_answers_while_a_long_file_is_decoded(make_backend: Callable[...,
     backend = make_backend()
     took: list[float] = []
     requests.get(f"{backend.url}/health", timeout=10)
-    body = to_s16(np.tile(noise(60).astype(np.float32), 20))
+    body = to_s16(np.tile(noise(60).astype(np.float32), 8))
     answers: list[requests.Response] = []
 
     def work() -> None:

@@ -43,15 +43,15 @@ def ask(desk: Desk, route: str, file: bytes = SPEECH, **more: Any) -> Any:
     return desk.http.post(route, files={"file": ("голос.ogg", file, "audio/ogg")}, **more)
 
 
-def test_the_bots_service(house: House) -> None:
-    root = requests.get(house.url, timeout=10).json()
+def test_the_bots_service(shared_house: House) -> None:
+    root = requests.get(shared_house.url, timeout=10).json()
     assert {"service", "version", "model", "device", "status"} <= set(root)
     assert root["status"] == "ready"
-    health = requests.get(f"{house.url}/health", timeout=10).json()
+    health = requests.get(f"{shared_house.url}/health", timeout=10).json()
     assert (health["status"], health["model_loaded"], health["device"]) == ("healthy", True, "cpu")
     with RECORDING.open("rb") as voice:
         answer = requests.post(
-            f"{house.url}/transcribe",
+            f"{shared_house.url}/transcribe",
             files={"file": ("voice.ogg", voice, "audio/ogg")},
             timeout=120,
         )
@@ -61,18 +61,23 @@ def test_the_bots_service(house: House) -> None:
     assert shape["segments_count"] >= 1
     assert_heard(shape["text"], RECORDING)
     with RECORDING.open("rb") as voice:
-        simple = requests.post(f"{house.url}/transcribe_simple", files={"file": voice}, timeout=120)
+        simple = requests.post(
+            f"{shared_house.url}/transcribe_simple", files={"file": voice}, timeout=120
+        )
     assert simple.json() == {"text": shape["text"]}
 
 
-def test_the_stt_apis_client(house: House) -> None:
+def test_the_stt_apis_client(shared_house: House) -> None:
     session = requests.Session()
-    health = session.get(f"{house.url}/health", timeout=5)
+    health = session.get(f"{shared_house.url}/health", timeout=5)
     assert health.status_code == 200
     assert health.json()["models_loaded"] is True
     with RECORDING.open("rb") as file:
         result = session.post(
-            f"{house.url}/transcribe", files={"file": file}, params={"language": "ru"}, timeout=120
+            f"{shared_house.url}/transcribe",
+            files={"file": file},
+            params={"language": "ru"},
+            timeout=120,
         ).json()
     assert result["success"] is True
     assert result["audio_path"] == RECORDING.name, "a name, and no path of the server's"

@@ -29,9 +29,9 @@ def ask(desk: Desk, fields: dict[str, str] | None = None, file: bytes = SPEECH) 
     return desk.http.post(URL, data=fields or {}, files={"file": ("a.wav", file)})
 
 
-def test_the_curl_of_the_readme(house: House) -> None:
+def test_the_curl_of_the_readme(shared_house: House) -> None:
     command = [
-        *("curl", "-sS", f"{house.url}{URL}", "-H", "Content-Type: multipart/form-data"),
+        *("curl", "-sS", f"{shared_house.url}{URL}", "-H", "Content-Type: multipart/form-data"),
         *("-F", f"file=@{RECORDING}", "-F", "temperature=0.0", "-F", "temperature_inc=0.2"),
         *("-F", "response_format=json"),
     ]
@@ -42,7 +42,7 @@ def test_the_curl_of_the_readme(house: House) -> None:
     assert_heard(text, RECORDING)
     with RECORDING.open("rb") as file:
         answer = requests.post(
-            f"{house.url}{URL}",
+            f"{shared_house.url}{URL}",
             files={"file": file},
             data={"response_format": "verbose_json", "detect_language": "true"},
             timeout=120,
