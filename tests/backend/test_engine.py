@@ -62,18 +62,41 @@ def test_words_are_dealt_to_their_segments() -> None:
     }
     segments = read_heard(answer, 16_000, "ru").segments
     assert [[word.text for word in segment.words] for segment in segments] == [
-        ["Раз,", "два."],
-        ["Три."],
-    ]
+        [" Раз,", " два."],
+        [" Три."],
+    ], "with the spaces that the text has and the list has not"
     answer["words"].append({"word": "лишнее", "start": 0.9, "end": 1.0})  # type: ignore[attr-defined]
     by_time = read_heard(answer, 16_000, "ru").segments
-    assert [word.text for word in by_time[1].words] == ["Три.", "лишнее"]
+    assert [word.text for word in by_time[1].words] == [" Три.", "лишнее"]
 
 
 def test_text_without_segments_is_one_segment() -> None:
     only = read_heard({"text": " да ", "language": "ru"}, 16_000, "ru")
     assert [(s.start, s.end) for s in only.segments] == [(0, 16_000)]
     assert read_heard({"text": "  "}, 16_000, "ru").segments == ()
+
+
+def test_words_keep_the_signs_that_stand_without_a_space() -> None:
+    words = [
+        {"word": word, "start": i / 10, "end": (i + 1) / 10}
+        for i, word in enumerate(["Кое", "-где", "100", "%,", "да"])
+    ]
+    answer = {
+        "text": "Кое-где 100%, да",
+        "segments": [{"start": 0, "end": 1, "text": " Кое-где 100%, да"}],
+        "words": words,
+    }
+    (segment,) = read_heard(answer, 16_000, "ru").segments
+    assert [word.text for word in segment.words] == [" Кое", "-где", " 100", "%,", " да"]
+
+
+def test_a_failure_after_the_answer_began_is_a_failure(
+    engine: EngineClient, model: ModelServer
+) -> None:
+    body = b'   {"error": {"message": "Memory ran out.", "code": "out_of_resources"}}'
+    model.answer = lambda _: Reply(body=body)
+    with pytest.raises(OutOfResources, match="Memory ran out"):
+        ask(engine)
 
 
 @pytest.mark.parametrize(

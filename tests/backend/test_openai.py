@@ -1,30 +1,20 @@
 """OpenAI's dialect, with the real SDK's wire shapes and with what is wrong."""
 
 import asyncio
-import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
 import pytest
-import uvicorn
 
-from stenograf.backend.api import patience
-from stenograf.backend.api.patience import patient_json
-from stenograf.contract.errors import (
-    ModelNotReady,
-    StenografError,
-    UndecodableAudio,
-    error_json,
-)
+from stenograf.contract.errors import ModelNotReady
 from stenograf.contract.jobs import JobRequest
 from stenograf.contract.options import TranscribeOptions
 
 from .desk import NO_VAD, Desk, until
 from .model_server import ModelServer, Reply, heard
+from .serving import serving
 from .sounds import noise, silence, wav
 
 URL = "/v1/audio/transcriptions"
@@ -35,15 +25,8 @@ SPEECH = (Path(__file__).parents[2] / "data/samples/extension_ru.flac").read_byt
 @pytest.fixture
 def served(desk: Desk) -> Iterator[str]:
     """The same backend on a socket, for clients that need one."""
-    config = uvicorn.Config(desk.app, port=0, lifespan="off", log_level="error", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(desk.app) as url:
+        yield url
 
 
 def speechlike() -> bytes:
@@ -62,14 +45,14 @@ def test_the_sdk_reads_every_format(served: str, tmp_path: Path) -> None:
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
     )
-    assert verbose.language == "russian"
+    assert verbose.language == "und", "nothing was said, so in no language"
     assert verbose.duration == 1.0
     assert verbose.words == []
     assert client.audio.transcriptions.create(
         model="whisper-1", file=path, response_format="vtt"
     ).startswith("WEBVTT")
     assert client.models.list().data[0].id == "model-a"
-    with pytest.raises(openai.UnprocessableEntityError) as failure:
+    with pytest.raises(openai.BadRequestError) as failure:
         client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b""))
     assert failure.value.code == "undecodable_audio"
     with pytest.raises(openai.NotFoundError):
@@ -101,13 +84,13 @@ def test_a_body_of_unknown_length_with_the_file_first(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
-        ({"response_format": "docx"}, 422, "response_format"),
-        ({"language": "по-русски"}, 422, "language"),
-        ({"temperature": "warm"}, 422, "temperature"),
-        ({"temperature": "2"}, 422, "temperature"),
-        ({"timestamp_granularities[]": "letter"}, 422, "timestamp_granularities[]"),
+        ({"response_format": "docx"}, 400, "response_format"),
+        ({"language": "по-русски"}, 400, "language"),
+        ({"temperature": "warm"}, 400, "temperature"),
+        ({"temperature": "2"}, 400, "temperature"),
+        ({"timestamp_granularities[]": "letter"}, 400, "timestamp_granularities[]"),
+        ({"timestamp_granularities[]": "word"}, 400, "timestamp_granularities[]"),
         ({"model": "nonesuch"}, 404, "model"),
-        ({"prompt": "я" * 2001}, 422, "prompt"),
         ({"prompt": "я" * 70_000}, 400, "prompt"),
     ],
 )
@@ -174,37 +157,6 @@ def test_who_is_told_to_come_back_leaves_no_job_behind(tmp_path: Path, model: Mo
             asyncio.run(desk.house.service.run_now(job))
         assert failure.value.retry_after_s
         assert len(desk.http.get("/v1/jobs").json()["data"]) == 1
-
-
-@pytest.mark.parametrize("outcome", ["text", "error"])
-def test_a_long_answer_is_kept_alive(monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
-    monkeypatch.setattr(patience, "START_S", 0.02)
-
-    async def work() -> bytes:
-        await asyncio.sleep(0.1)
-        if outcome == "error":
-            raise UndecodableAudio("no sound")
-        return b'{"text": "ok"}'
-
-    async def run() -> bytes:
-        answer = await patient_json(work(), error_json)
-        assert answer.status_code == 200
-        return b"".join([piece async for piece in answer.body_iterator])  # type: ignore[attr-defined]
-
-    body = asyncio.run(run())
-    assert body.startswith(b"  ")
-    read: dict[str, Any] = json.loads(body)
-    assert read == (
-        {"text": "ok"} if outcome == "text" else error_json(UndecodableAudio("no sound"))
-    )
-
-
-def test_a_quick_error_keeps_its_own_status() -> None:
-    async def work() -> bytes:
-        raise UndecodableAudio("no sound")
-
-    with pytest.raises(StenografError):
-        asyncio.run(patient_json(work(), error_json))
 
 
 def test_a_client_that_leaves_while_it_sends_leaves_nothing(served: str, desk: Desk) -> None:

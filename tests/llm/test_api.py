@@ -99,7 +99,7 @@ def test_verbose_json(client: TestClient, tone: Tone) -> None:
         "avg_logprob", "compression_ratio", "no_speech_prob",
     }  # fmt: skip
     assert set(answer["segments"][0]) == openai_keys
-    assert answer["words"][4] == {"word": " три", "start": 3.0, "end": 3.5, "probability": 0.9}
+    assert answer["words"][4] == {"word": "три", "start": 3.0, "end": 3.5, "probability": 0.9}
     assert answer["usage"] == {"type": "duration", "seconds": 4.0}
 
 
@@ -135,13 +135,13 @@ def test_long_sound_is_cut_into_windows_with_true_times(client: TestClient, tone
         client,
         wav_bytes(sound),
         response_format="verbose_json",
-        **{"timestamp_granularities[]": "word"},
+        **{"timestamp_granularities[]": ["word", "segment"]},
     ).json()
     words = answer["words"]
     assert words[-1]["end"] == 70.0
     assert all(a["end"] <= b["start"] for a, b in pairwise(words))
     assert [s["id"] for s in answer["segments"]] == list(range(len(answer["segments"])))
-    assert len({s["seek"] for s in answer["segments"]}) == 3
+    assert all(abs(s["seek"] - s["start"] * 100) <= 1 for s in answer["segments"])
     assert 134 <= len(words) <= 142
 
 
@@ -157,16 +157,16 @@ def test_silence_is_no_text_with_a_reason(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
-        ({"language": "xx"}, 422, "language"),
+        ({"language": "xx"}, 400, "language"),
+        ({"language": "de"}, 400, "language"),
         ({"language": "klingon"}, 400, "language"),
         ({"temperature": "hot"}, 400, "temperature"),
         ({"temperature": "3"}, 400, "temperature"),
         ({"temperature": "nan"}, 400, "temperature"),
         ({"beam_size": "1000"}, 400, "beam_size"),
         ({"task": "sing"}, 400, "task"),
-        ({"prompt": "а" * 5000}, 400, "prompt"),
         ({"logprob_threshold": "1"}, 400, "logprob_threshold"),
-        ({"response_format": "srt"}, 400, "response_format"),
+        ({"response_format": "docx"}, 400, "response_format"),
         ({"model": "gpt-9"}, 404, "model"),
         ({"timestamp_granularities[]": "word"}, 400, "timestamp_granularities[]"),
         (
@@ -227,9 +227,9 @@ def test_the_options_reach_the_engine(tone: Tone) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        (b"", 422, "undecodable_audio"),
-        (b"just a text", 415, "unsupported_format"),
-        (b"fLaC" + bytes(100), 422, "undecodable_audio"),
+        (b"", 400, "undecodable_audio"),
+        (b"just a text", 400, "unsupported_format"),
+        (b"fLaC" + bytes(100), 400, "undecodable_audio"),
     ],
 )
 def test_what_is_no_sound_is_refused(
