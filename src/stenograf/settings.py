@@ -89,6 +89,9 @@ class LlmSettings(_Settings):
     compute_type: Literal["auto", "int8", "int8_float32", "int8_float16", "float16", "float32"] = (
         Field("auto", description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU")
     )
+    native_isa: Literal["auto", "base", "avx2", "avxvnni", "avx512", "amx"] = Field(
+        "auto", description="instruction set of the native engine; auto: the best this CPU has"
+    )
     fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
     llm_max_batch: int = Field(
@@ -259,7 +262,7 @@ class TelegramSettings(_Settings):
         description="language spoken in chats that did not choose one with /language",
     )
     telegram_jobs_at_once: int = Field(
-        2, ge=1, le=64, description="recordings the bot fetches and hands on at the same time"
+        4, ge=1, le=64, description="recordings the bot works on at the same time; others wait"
     )
     telegram_api_url: Endpoint = Field(
         "https://api.telegram.org",

@@ -78,6 +78,7 @@ def _engine_settings(settings: LlmSettings) -> EngineSettings:
         hf_home=_hub_cache(settings),
         fake_delay_s=settings.fake_delay_s,
         compute_type=settings.compute_type,
+        native_isa="" if settings.native_isa == "auto" else settings.native_isa,
     )
 
 

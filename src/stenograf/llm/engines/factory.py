@@ -42,6 +42,7 @@ class EngineSettings:
     hf_home: Path
     fake_delay_s: float = 0.0
     compute_type: str = "auto"
+    native_isa: str = ""
     reason: str = "ENGINE names it."
 
 

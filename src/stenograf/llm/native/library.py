@@ -1,31 +1,32 @@
 """The C library through ctypes: every argument is checked here, because there it is believed."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_size_t, c_void_p
 from dataclasses import astuple, dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stenograf.contract.errors import OutOfResources, StenografError
+from stenograf.contract.errors import OutOfResources
+from stenograf.llm.engines.base import EngineUnfit
 from stenograf.llm.native.build import LIBRARY
 
 _ABI = 1
 _MAX_HEAD_SIZE = 128
 _MAX_THREADS = 256
+_MAX_ROWS = 4096
 _NAME_BYTES = 128
 _OK, _NO_MEMORY = 0, -1
 
 Floats = NDArray[np.float32]
 
 
-class NativeUnavailable(StenografError):
+class NativeUnavailable(EngineUnfit):
     """The compiled library is not there, or this CPU cannot run it."""
-
-    code, status = "engine_unavailable", 500
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,16 @@ class Model:
         if not self._handle:
             raise OutOfResources("There is no memory for the model's weights.")
 
+    def wanted(self) -> Iterator[tuple[str, int]]:
+        """Names and rows of the tensors it needs, as transformers calls them without `model.`."""
+        self._open(sealed=False)
+        rows = c_int32()
+        for number in count():
+            name: bytes | None = self._library.st_model_wants(self._handle, number, byref(rows))
+            if name is None:
+                return
+            yield name.decode(), rows.value
+
     def set(self, name: str, tensor: Floats, first: int = 0) -> None:
         """Hand over rows of the tensor `name`, (rows, columns), from row `first` on, in order."""
         self._open(sealed=False)
@@ -116,9 +127,9 @@ class Model:
         rows = np.ascontiguousarray(tensor, dtype=np.float32)
         if not np.isfinite(rows).all():
             raise ValueError(f"{name} holds numbers that are not finite")
-        count, columns = rows.shape
+        given, columns = rows.shape
         code = self._library.st_model_set(
-            self._handle, name.encode(), first, count, columns, _floats(rows)
+            self._handle, name.encode(), first, given, columns, _floats(rows)
         )
         if code != _OK:
             raise ValueError(f"{name} of {rows.shape} from row {first} does not fit")
@@ -155,8 +166,8 @@ class Model:
     def decode(self, windows: Sequence["Window"]) -> "Rows":
         """Begin to decode, row i over windows[i]."""
         self._open(sealed=True)
-        if not windows or any(window.model is not self for window in windows):
-            raise ValueError("no windows, or windows of another model")
+        if not 1 <= len(windows) <= _MAX_ROWS or any(each.model is not self for each in windows):
+            raise ValueError("no windows, too many, or windows of another model")
         return Rows(self, windows)
 
     def close(self) -> None:
@@ -239,12 +250,12 @@ class Rows:
         return looked
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these rows in this order; one may come twice, but not more than at first."""
+        """Go on with these rows in this order; one may come twice."""
         self._open()
         if not rows or any(not 0 <= row < len(self._windows) for row in rows):
             raise ValueError(f"rows {list(rows)} of {len(self._windows)}")
-        if len(rows) > len(self._windows):
-            raise ValueError(f"{len(rows)} rows of {len(self._windows)}")
+        if len(rows) > _MAX_ROWS:
+            raise ValueError(f"{len(rows)} rows")
         parents = (c_int32 * len(rows))(*rows)
         _check(self._library.st_decode_select(self._handle, parents, len(rows)))
         self._windows = [self._windows[row] for row in rows]
@@ -314,6 +325,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "st_isa": (c_char_p, [c_char_p]),
         "st_model_new": (c_void_p, [POINTER(_CShape), c_int32, c_char_p]),
         "st_model_free": (None, [c_void_p]),
+        "st_model_wants": (c_char_p, [c_void_p, c_int32, ints]),
         "st_model_set": (c_int32, [c_void_p, c_char_p, c_int32, c_int32, c_int32, floats]),
         "st_model_seal": (c_int32, [c_void_p, c_char_p, c_size_t]),
         "st_model_bytes": (c_size_t, [c_void_p]),

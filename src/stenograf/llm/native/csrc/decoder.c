@@ -48,6 +48,17 @@ static int make_desks(st_decode *z, int threads)
     return z->desks != NULL;
 }
 
+/* Memory for `lanes` tokens under way together. */
+static int make_lanes(st_decode *z, int lanes)
+{
+    const st_shape *s = &z->model->shape;
+    const int wide = most(3 * s->width, s->decoder_hidden);
+    z->lanes = lanes;
+    z->states = aligned(2 * (size_t)lanes * (size_t)s->width * sizeof(float));
+    z->wide = aligned((size_t)lanes * (size_t)wide * sizeof(float));
+    return codes_new(&z->codes, lanes, wide) && z->states && z->wide;
+}
+
 st_decode *st_decode_new(st_model *m, st_sound *const *sounds, int32_t rows)
 {
     const st_shape *s = &m->shape;
@@ -55,17 +66,12 @@ st_decode *st_decode_new(st_model *m, st_sound *const *sounds, int32_t rows)
     if (!z) return NULL;
     z->model = m;
     z->rows = z->capacity = rows;
-    z->lanes = most(rows, LANES_AT_ONCE);
     for (int i = 0; i < rows; i++) z->longest = most(z->longest, sounds[i]->padded);
-    const int wide = most(3 * s->width, s->decoder_hidden);
-    const size_t lanes = (size_t)z->lanes, f = sizeof(float);
     z->sounds = calloc((size_t)rows, sizeof(st_sound *));
     z->slots = calloc((size_t)rows * (size_t)s->max_tokens, sizeof *z->slots);
     z->pages = calloc((size_t)(s->max_tokens + PAGE - 1) / PAGE, sizeof *z->pages);
-    z->states = aligned(2 * lanes * (size_t)s->width * f);
-    z->wide = aligned(lanes * (size_t)wide * f);
-    if (z->sounds && z->slots && z->pages && z->states && z->wide
-        && codes_new(&z->codes, z->lanes, wide) && make_desks(z, pool_threads(m->pool))) {
+    if (z->sounds && z->slots && z->pages && make_lanes(z, most(rows, LANES_AT_ONCE))
+        && make_desks(z, pool_threads(m->pool))) {
         memcpy(z->sounds, sounds, (size_t)rows * sizeof *sounds);
         return z;
     }
@@ -181,23 +187,49 @@ int32_t st_decode_feed(st_decode *z, const int32_t *tokens, int32_t count, float
     return ST_OK;
 }
 
+/* Make room for more rows: pages are laid out anew, and the lanes' memory if it is too small. */
+static int grow(st_decode *z, int rows)
+{
+    const st_shape *s = &z->model->shape;
+    const size_t line = 2 * (size_t)s->width * sizeof **z->pages;
+    const int places = s->decoder_layers * PAGE;
+    for (int i = 0; i <= (z->position - 1) / PAGE && z->position; i++) {
+        char *wider = aligned((size_t)places * (size_t)rows * line);
+        if (!wider) return 0;
+        for (int j = 0; j < places; j++)
+            memcpy(wider + (size_t)j * (size_t)rows * line,
+                   (char *)z->pages[i] + (size_t)j * (size_t)z->capacity * line,
+                   (size_t)z->capacity * line);
+        free(z->pages[i]);
+        z->pages[i] = (uint16_t *)wider;
+    }
+    z->capacity = rows;
+    if (rows <= z->lanes) return 1;
+    free(z->states);
+    free(z->wide);
+    codes_free(&z->codes);
+    return make_lanes(z, rows);
+}
+
 int32_t st_decode_select(st_decode *z, const int32_t *parents, int32_t rows)
 {
     const size_t line = (size_t)z->model->shape.max_tokens;
-    int *slots = malloc((size_t)rows * line * sizeof *slots);
-    st_sound **sounds = malloc((size_t)rows * sizeof(st_sound *));
-    if (slots && sounds) {
-        for (int i = 0; i < rows; i++) {
-            memcpy(slots + (size_t)i * line, z->slots + (size_t)parents[i] * line,
-                   (size_t)z->position * sizeof *slots);
-            sounds[i] = z->sounds[parents[i]];
-        }
-        memcpy(z->slots, slots, (size_t)rows * line * sizeof *slots);
-        memcpy(z->sounds, sounds, (size_t)rows * sizeof *sounds);
-        z->rows = rows;
+    int *slots = calloc((size_t)rows * line, sizeof *slots);
+    st_sound **sounds = calloc((size_t)rows, sizeof(st_sound *));
+    if (!slots || !sounds || (rows > z->capacity && !grow(z, rows))) {
+        free(slots);
+        free(sounds);
+        return ST_NO_MEMORY;
     }
-    int done = slots && sounds;
-    free(slots);
-    free(sounds);
-    return done ? ST_OK : ST_NO_MEMORY;
+    for (int i = 0; i < rows; i++) {
+        memcpy(slots + (size_t)i * line, z->slots + (size_t)parents[i] * line,
+               (size_t)z->position * sizeof *slots);
+        sounds[i] = z->sounds[parents[i]];
+    }
+    free(z->slots);
+    free(z->sounds);
+    z->slots = slots;
+    z->sounds = sounds;
+    z->rows = rows;
+    return ST_OK;
 }

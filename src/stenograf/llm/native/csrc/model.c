@@ -200,6 +200,13 @@ void st_model_free(st_model *m)
     free(m);
 }
 
+const char *st_model_wants(const st_model *m, int32_t number, int32_t *rows)
+{
+    if (number < 0 || number >= m->n_tensors) return NULL;
+    *rows = m->tensors[number].rows;
+    return m->tensors[number].name;
+}
+
 int32_t st_model_set(st_model *m, const char *name, int32_t first, int32_t count, int32_t columns,
                      const float *rows)
 {

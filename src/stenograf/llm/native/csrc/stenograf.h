@@ -34,6 +34,8 @@ ST_API const char *st_isa(const char *wanted);
 
 ST_API st_model *st_model_new(const st_shape *shape, int32_t threads, const char *isa);
 ST_API void st_model_free(st_model *model);
+/* Name and rows of tensor `number`, from 0; NULL behind the last, and when sealed. */
+ST_API const char *st_model_wants(const st_model *model, int32_t number, int32_t *rows);
 /* Hand over rows [first, first + count) of the matrix `name`, float32 of `columns` per row. Linear
  * layers are quantized here; vectors and norms are matrices of one row. */
 ST_API int32_t st_model_set(st_model *model, const char *name, int32_t first, int32_t count,
@@ -60,7 +62,8 @@ ST_API void st_decode_free(st_decode *decode);
 ST_API int32_t st_decode_feed(st_decode *decode, const int32_t *tokens, int32_t count,
                               float *logits, const int32_t *layers, const int32_t *heads,
                               int32_t n_heads, float *looked);
-/* Row i goes on from what row parents[i] has; there may be fewer rows than before. */
+/* Row i goes on from what row parents[i] has; there may be fewer rows than before, or more. After
+ * ST_NO_MEMORY the decode can only be freed. */
 ST_API int32_t st_decode_select(st_decode *decode, const int32_t *parents, int32_t rows);
 
 /* Kernels alone, for tests. All shapes are unpadded, results float32. */
