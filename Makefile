@@ -17,14 +17,17 @@ TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || \
 	$(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU_INDEX)/torch/', timeout=5); print('$(TORCH_CPU_INDEX)')" 2>/dev/null)
 
 # Containers. DOCKER=podman works as well; BUILD_FLAGS="--no-cache --pull" and the like reach every
-# build. CUDA=1 builds the model service for an NVIDIA card and gives it the card.
+# build. CUDA=1 builds the model service for an NVIDIA card and gives it the card. ALIAS_PORT=8003
+# publishes the backend there too.
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
 BUILD_FLAGS ?=
 CUDA ?=
+export ALIAS_PORT ?=
 START_TIMEOUT_S ?= 3600
 export IMAGE_PREFIX ?= stenograf
-COMPOSE_FILES := -f docker-compose.yaml $(if $(CUDA),-f deploy/compose.gpu.yaml)
+COMPOSE_FILES := -f docker-compose.yaml $(if $(CUDA),-f deploy/compose.gpu.yaml) \
+	$(if $(ALIAS_PORT),-f deploy/compose.alias.yaml)
 RUN_COMPOSE := $(COMPOSE) $(COMPOSE_FILES)
 BUILD := $(DOCKER) build $(BUILD_FLAGS)
 MODEL ?=
