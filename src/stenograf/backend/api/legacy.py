@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from stenograf.backend.api.patience import patient_json
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.service import Service
 from stenograf.backend.web import invalid_input
@@ -28,6 +27,7 @@ from stenograf.contract.options import (
     TranscribeOptions,
 )
 from stenograf.contract.pcm import MAX_WINDOW_S, SAMPLE_RATE
+from stenograf.patience import patient_json
 
 _BODIES_AT_ONCE = 1  # a parsed body takes several times its bytes of memory
 _METHODS: dict[str, NormalizeMethod] = {"peak": "peak", "rms": "rms", "lufs": "lufs"}
@@ -72,7 +72,9 @@ def router(service: Service, chunks: ChunkStore) -> APIRouter:
         if given.sending:
             return JSONResponse({"response": "", "status": 200})
         job = await run_in_threadpool(_upload, service, chunks, given)
-        return await patient_json(_answer(service, job), error_json)
+        return await patient_json(
+            _answer(service, job), error_json, start_s=service.answer_start_s
+        )
 
     return api
 
