@@ -152,7 +152,8 @@ def test_a_shutdown_does_not_wait_for_the_model(tmp_path: Path, model: ModelServ
         thread = threading.Thread(target=caller)
         thread.start()
         until(lambda: model.asked)
-        desk.house.languages.close()
+        desk.house.drain()
         thread.join(5)
+        assert desk.http.post(URL, files={"audio_file": ("a.wav", SPEECH)}).status_code == 503
     assert statuses == [503]
     assert model.gone_clients == 1

@@ -126,6 +126,7 @@ class House:
     def drain(self) -> None:
         """The process is about to end: long answers end, work goes back to the queue."""
         self.service.hub.close()
+        self.languages.drain()
         self.service.worker.drain()
 
     def close(self) -> None:

@@ -61,23 +61,31 @@ class LanguageDetector:
         self._folder = folder
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="language")
         self._waiting = 0
+        self._draining = False
         self._running: set[_Listening] = set()
 
     def clean(self) -> None:
         """Remove what a killed process left behind."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def close(self) -> None:
-        """End what is running."""
+    def drain(self) -> None:
+        """End what is running; from here on nothing is begun."""
+        self._draining = True
         for listening in tuple(self._running):
             listening.stop()
+
+    def close(self) -> None:
+        """Drain, and end the threads."""
+        self.drain()
         self._pool.shutdown(cancel_futures=True)
 
     async def detect(self, source: Path) -> Detected:
         """Hear the language of a file; cancelling this ends the work.
 
-        Raises Overloaded, ModelNotReady, and what decoding and the model service raise.
+        Raises Overloaded, Unavailable, and what decoding and the model service raise.
         """
+        if self._draining:
+            raise _going_away()
         if self._waiting >= self.max_waiting:
             raise Overloaded("Too many recordings wait for this.", retry_after_s=_ASK_AGAIN_S)
         listening = _Listening(self._tools, self._folder, source)
@@ -121,7 +129,7 @@ class _Listening:
                     break
             return _verdict(heard)
         except (Aborted, Cancelled):
-            raise Unavailable("The service shuts down.") from None
+            raise _going_away() from None
 
     def _listen(self, listen_s: float) -> tuple[list[Heard], bool]:
         """What the model hears in the first windows with speech, up to the first sure one.
@@ -162,6 +170,10 @@ class _Listening:
             finally:
                 with self._lock:
                     self._session = None
+
+
+def _going_away() -> Unavailable:
+    return Unavailable("The service shuts down.", retry_after_s=_ASK_AGAIN_S)
 
 
 def _verdict(heard: list[Heard]) -> Detected:

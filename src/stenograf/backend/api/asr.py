@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from stenograf.backend.api.dialect import route_class, with_detail
-from stenograf.backend.api.disposition import attachment
+from stenograf.backend.api.disposition import disposition
 from stenograf.backend.api.given import Given, options_of, prompt_of
 from stenograf.backend.api.outcome import submitted, text_outcome
 from stenograf.backend.api.raw import received_sound
@@ -61,7 +61,8 @@ async def _asr(service: Service, request: Request) -> Response:
     media_type = FORMATS[asked.output].media_type
     answer = await text_outcome(service, view.id, body, format=asked.output, media_type=media_type)
     answer.headers["Asr-Engine"] = "stenograf"
-    answer.headers["Content-Disposition"] = attachment(view.filename, asked.output)
+    named = disposition("attachment", view.filename or "transcript", asked.output)
+    answer.headers["Content-Disposition"] = named
     return answer
 
 

@@ -3,11 +3,11 @@
 import mimetypes
 import re
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from stenograf.backend.api.disposition import disposition
 from stenograf.backend.api.events import events
 from stenograf.backend.api.text import punctuated_transcript, require_text, with_stages
 from stenograf.backend.jobs import Content
@@ -113,9 +113,7 @@ def _add_results(api: APIRouter, service: Service) -> None:
         headers = {}
         if download:
             stem = service.jobs.get(job_id).filename.rpartition(".")[0] or "transcript"
-            headers["Content-Disposition"] = _disposition(
-                "attachment", f"{stem}.{rendered.extension}"
-            )
+            headers["Content-Disposition"] = disposition("attachment", stem, rendered.extension)
         return Response(rendered.body, media_type=rendered.media_type, headers=headers)
 
     @api.get("/v1/jobs/{job_id}/overview")
@@ -132,7 +130,7 @@ def _add_results(api: APIRouter, service: Service) -> None:
             path,
             media_type=_media_type(content),
             headers={
-                "Content-Disposition": _disposition("inline", content.filename or "recording"),
+                "Content-Disposition": disposition("inline", content.filename or "recording"),
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "sandbox; default-src 'none'",
             },
@@ -146,7 +144,3 @@ def _media_type(content: Content) -> str:
         if _SAFE_MEDIA_TYPE.fullmatch(named):
             return named
     return "application/octet-stream"
-
-
-def _disposition(kind: str, filename: str) -> str:
-    return f"{kind}; filename*=UTF-8''{quote(filename, safe='', errors='replace')}"
