@@ -18,6 +18,16 @@ _KEYS: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+_TEXT = {"type": "string"}
+_EVENT = {
+    "type": "object",
+    "properties": {name: _TEXT for name in ("event", "id", "data")},
+    "required": ["data"],
+}
+_BODIES = {
+    "text/event-stream": _EVENT,  # the schema of one event, as readers of such documents take it
+    "application/octet-stream": {**_TEXT, "format": "binary"},
+}
 _PATH_PARTS = {
     "job_id": "id of the job",
     "model": "id of the model, or a name of OpenAI's",
@@ -201,7 +211,7 @@ def _answer(answer: Answer, annotated: dict[str, Any]) -> dict[str, Any]:
     if answer.shape is not None:
         content["application/json"] = {"schema": _schema(answer.shape)}
     for media_type in answer.media_types:
-        content[media_type] = {"schema": {"type": "string"}}
+        content[media_type] = {"schema": dict(_BODIES.get(media_type, _TEXT))}
     if not content and not answer.empty:
         content = dict(annotated.get("content", {}))
     if answer.example is not None and "application/json" in content:

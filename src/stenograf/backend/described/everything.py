@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from stenograf.backend.described import asr, jobs, keys, ops, seeds, text, uploads, whispercpp
 from stenograf.contract.errors import (
     Forbidden,
-    Overloaded,
+    RateLimited,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -44,7 +44,7 @@ OPERATIONS: Operations = {
     **keys.OPERATIONS,
     **ops.OPERATIONS,
 }
-EVERY_ERROR = (Unauthorized, Forbidden, TooLarge, Overloaded, Unavailable)
+EVERY_ERROR = (Unauthorized, Forbidden, TooLarge, RateLimited, Unavailable)
 
 
 def describe_backend(app: FastAPI) -> None:

@@ -1,5 +1,6 @@
 """Our own dialect: durable jobs."""
 
+from stenograf.backend.described.text import TEXT_ERRORS
 from stenograf.contract.errors import (
     BadOptions,
     BadRequest,
@@ -112,7 +113,7 @@ OPERATIONS: Operations = {
                 ),
             )
         },
-        errors=(NotFound, NotFinished, UnsupportedFormat, BadOptions),
+        errors=(NotFound, NotFinished, UnsupportedFormat, BadOptions, *TEXT_ERRORS),
         examples=(
             Example("The text", f'curl "{_JOB}/transcript?format=txt"'),
             Example("Subtitles", f'curl "{_JOB}/transcript?format=srt" -o recording.srt'),

@@ -6,10 +6,12 @@ from stenograf.contract.errors import (
     BadOptions,
     BadRequest,
     Conflict,
-    NetworkTimeout,
     NotFinished,
     NotFound,
-    OutOfResources,
+    TextServiceFailed,
+    TextServiceNotConfigured,
+    TextServiceTimeout,
+    TextServiceUnavailable,
 )
 from stenograf.contract.text import TextView
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Tag
@@ -43,6 +45,13 @@ class TextList(BaseModel):
 
 
 _ERRORS = (NotFound,)
+TEXT_ERRORS = (
+    TextServiceNotConfigured,
+    TextServiceFailed,
+    TextServiceUnavailable,
+    TextServiceTimeout,
+)
+"""How the language model may fail."""
 
 OPERATIONS: Operations = {
     ("GET", "/v1/capabilities"): Operation(
@@ -76,7 +85,7 @@ OPERATIONS: Operations = {
         },
         errors=(
             *(NotFound, BadRequest, BadOptions, Conflict, NotFinished),
-            *(NetworkTimeout, OutOfResources),
+            *TEXT_ERRORS,
         ),
         examples=(
             Example(
