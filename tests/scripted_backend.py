@@ -34,6 +34,7 @@ class Script:
     requests: list[tuple[str, str]] = field(default_factory=list)
     options: list[dict[str, Any]] = field(default_factory=list)
     polled: int = 0
+    text: str = "Привет, мир."
 
     def count(self, method: str, path: str) -> int:
         """How often a request came."""
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.script.requests.append(("GET", self.path.split("?")[0]))
         if self.path.startswith("/v1/jobs/job1/transcript"):
-            segment = Segment(start=0, end=16_000, text="Привет, мир.")
+            segment = Segment(start=0, end=16_000, text=self.script.text)
             format = self.path.rsplit("=", 1)[-1]
             self._answer(200, render(Transcript(duration=16_000, segments=(segment,)), format).body)
         elif self.path.startswith("/v1/jobs/"):

@@ -1,0 +1,131 @@
+"""A running bot and the Telegram it believes in."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from stenograf.settings import TelegramSettings
+from stenograf.telegram.app import run
+from stenograf.telegram.progress import Rhythm
+
+from ..conftest import SAMPLES
+from .bot_api import PERSON, TOKEN, BotApi
+
+RHYTHM = Rhythm(first_s=0.3, every_s=0.2)
+
+
+class RunningBot:
+    """The bot in a thread with a loop of its own; `stop` is what a signal does."""
+
+    def __init__(self, **settings: object) -> None:
+        values = {
+            "telegram_token": TOKEN,
+            "telegram_allowed_users": str(PERSON),
+            "_env_file": None,
+            **settings,
+        }
+        self._settings = TelegramSettings(**values)  # type: ignore[arg-type]
+        self.error: BaseException | None = None
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(run(self._settings, RHYTHM))
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            try:
+                self._loop.run_until_complete(self._task)
+            except Exception as error:
+                self.error = error
+        self._loop.close()
+
+    def stop(self) -> None:
+        """End it."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the bot did not end"
+
+
+@pytest.fixture
+def telegram() -> Iterator[BotApi]:
+    api = BotApi()
+    api.start()
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def make_bot(telegram: BotApi, tmp_path: Path) -> Iterator[Callable[..., RunningBot]]:
+    """Start a bot before a backend: `make_bot(url, telegram_language="en")`."""
+    started: list[RunningBot] = []
+
+    def make(backend_url: str, **settings: object) -> RunningBot:
+        bot = RunningBot(
+            **{
+                "telegram_api_url": telegram.url,
+                "backend_endpoint": backend_url,
+                "data_dir": tmp_path,
+                **settings,
+            }
+        )
+        started.append(bot)
+        return bot
+
+    yield make
+    for bot in started:
+        bot.stop()
+        assert bot.error is None, bot.error
+
+
+class BotProcess:
+    """The bot as it is started in earnest, to be killed."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.log = folder / "bot.log"
+        settings = {"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_ALLOWED_USERS": str(PERSON)}
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "stenograf.telegram"],
+                env=kept | settings | {"DATA_DIR": str(folder)} | environment,
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._popen.send_signal(signal.SIGKILL)
+        self._popen.wait()
+
+    def end(self) -> int:
+        """SIGTERM; the exit status."""
+        self._popen.terminate()
+        return self._popen.wait(20)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """The exit status of a bot that ends by itself."""
+        return self._popen.wait(timeout_s)
+
+
+def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Wait for something that other threads make true."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def sample(name: str) -> bytes:
+    """A shipped recording."""
+    return (SAMPLES / f"{name}.flac").read_bytes()
