@@ -30,6 +30,7 @@ _SCRIPTS = {
         "lines.js",
         "export_menu.js",
         "job_status.js",
+        "text_work.js",
         "job_view.js",
     ),
     "history": ("base.js", "history.js"),

@@ -109,7 +109,7 @@ class Page:
                 "revision": st.session_state.get(_REVISION, 0),
                 "strings": self.t.subset(
                     "action.", "delete.", "error.", "export.", "player.", "stage.",
-                    "status.", "text.", "time.", "unit.", "warning.", "wave.",
+                    "status.", "text.", "texts.", "time.", "unit.", "warning.", "wave.",
                 ),
             },
             on_action_change=lambda: self.act(job_id, st.session_state["job_view"]["action"]),

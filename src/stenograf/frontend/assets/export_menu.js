@@ -38,9 +38,10 @@ class ExportMenu {
 
   destroy() { removeEventListener("pointerdown", this.onOutside); }
 
-  offer(jobUrl, partial) {
+  offer(jobUrl, partial, punctuated = false) {
+    const query = `${partial ? "&partial=true" : ""}${punctuated ? "&punctuated=true" : ""}`;
     this.list.replaceChildren(...FORMATS.map((format) => {
-      const url = `${jobUrl}/transcript?format=${format}${partial ? "&partial=true" : ""}`;
+      const url = `${jobUrl}/transcript?format=${format}${query}`;
       const name = this.say(`export.${format}`);
       return h("li", { class: "row" },
         h("span", { class: "grow" }, h("b", {}, name),

@@ -86,6 +86,12 @@ class JobFeed {
     };
   }
 
+  // Show the finished transcript with a language model's punctuation, or as it was recognized.
+  spell(punctuated) {
+    this.punctuated = punctuated;
+    return this.#finish();
+  }
+
   #segments() {
     const ordered = [...this.windows.values()].sort((a, b) => a.index - b.index);
     return ordered.flatMap((window) => window.segments);
@@ -94,7 +100,8 @@ class JobFeed {
   async #finish() {
     this.overview();
     const whole = this.job.status === "completed";
-    const query = whole ? "format=json" : "format=json&partial=true";
+    const spelled = this.punctuated ? "&punctuated=true" : "";
+    const query = whole ? `format=json${spelled}` : "format=json&partial=true";
     try {
       const transcript = await requestJson(`${this.url}/transcript?${query}`);
       this.emit("segments", transcript.segments, { partial: !whole, transcript });

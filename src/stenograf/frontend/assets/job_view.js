@@ -26,7 +26,7 @@ class JobView {
   }
 
   #dispose() {
-    for (const part of [this.wave, this.player, this.lines, this.exports, this.status]) part?.destroy();
+    for (const part of [this.wave, this.player, this.lines, this.exports, this.status, this.texts]) part?.destroy();
     this.feed?.close();
   }
 
@@ -67,12 +67,14 @@ class JobView {
     this.text = h("section", { class: "text", hidden: true, "aria-label": say("text.label") },
       this.lines.root);
     this.removed = h("details", { class: "removed small muted", hidden: true });
+    this.texts = new TextWork(say, (punctuated) => this.feed.spell(punctuated));
     this.root.replaceChildren(
       h("button", { class: "link small back", type: "button", onclick: act("home") },
         icon("back", 18), say("action.home")),
       h("header", { class: "head" },
         h("div", { class: "grow" }, this.title, this.meta), this.stop, this.remove),
-      this.status.root, this.sound, this.dock, this.text, this.removed, this.confirm);
+      this.status.root, this.sound, this.dock, this.text, this.removed, this.texts.root,
+      this.confirm);
     this.feed = new JobFeed(backendRoot(backend), jobId, (event, ...rest) => this[`on_${event}`](...rest));
   }
 
@@ -118,8 +120,9 @@ class JobView {
     this.lines.mark(this.player.audio.currentTime, this.player.playing);
     this.text.hidden = this.toolbar.hidden = !this.lines.segments.length;
     this.text.classList.toggle("live", live);
-    this.exports.offer(this.feed.url, partial);
+    this.exports.offer(this.feed.url, partial, this.feed.punctuated);
     this.#listRemoved(transcript?.warnings ?? []);
+    if (transcript && !partial && this.lines.segments.length) this.texts.open(this.feed.url);
     if (transcript && !partial) {
       this.status.showWarnings(transcript.warnings ?? [], !this.lines.segments.length);
     }

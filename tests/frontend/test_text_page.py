@@ -1,0 +1,152 @@
+"""A language model on the page: real backend, real recognized text, a chat server on a leash."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from stenograf.frontend.i18n import catalogue
+
+from ..backend.chat_server import Chat, ChatServer, Said
+from ..conftest import SAMPLES, Process, free_port
+from .conftest import start_page
+
+pytestmark = pytest.mark.browser
+
+RU = catalogue("ru")
+WAIT_MS = 60_000
+SOUND = SAMPLES / "extension_ru.flac"
+
+
+@pytest.fixture
+def chat() -> Iterator[ChatServer]:
+    server = ChatServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, make_backend: Callable[..., Process], tmp_path: Path
+) -> Iterator[Callable[..., Page]]:
+    stack = []
+    broken: list[str] = []
+
+    def open_with(**settings: str) -> Page:
+        port = free_port()
+        backend = make_backend(CORS_ORIGINS=f"http://127.0.0.1:{port}", **settings)
+        serving = start_page(tmp_path, backend.url, port)
+        url = serving.__enter__()
+        stack.append(serving)
+        context = browser.new_context(
+            locale="ru-RU",
+            viewport={"width": 1280, "height": 900},
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        page = context.new_page()
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        page.goto(url)
+        page.locator("[data-testid=file-input]").set_input_files(SOUND)
+        expect(page.locator(".lines .said").first).to_be_visible()
+        expect(page.locator(".working")).to_be_hidden()
+        return page
+
+    yield open_with
+    for serving in stack:
+        serving.__exit__(None, None, None)
+    assert broken == []
+
+
+def answer(page: Page, task: str) -> Page:
+    """The card of one task's answer."""
+    return page.locator(f".answer[data-task={task}]")  # type: ignore[return-value]
+
+
+def test_summary_instruction_and_punctuation_from_the_page(
+    open_page: Callable[..., Page], chat: ChatServer
+) -> None:
+    go_on = threading.Event()
+
+    def reply(asked: Chat) -> Said:
+        if "знаки препинания" in asked.user:
+            return Said(", ".join(asked.text.title().split()) + "!")
+        if "Дай номер" in asked.user:
+            go_on.wait(30)
+            return Said("65031 <b>не жирный</b>\nвторая строка", pace_s=0.2)
+        return Said(status=500)
+
+    chat.answer = reply
+    page = open_page(TEXT_LLM_URL=chat.url, RETRY_SCALE="0.001")
+    texts = page.locator(".texts")
+    expect(texts.get_by_text(RU["texts.where"])).to_be_visible()
+    heard = page.locator(".lines .said").all_inner_texts()
+
+    page.get_by_role("button", name=RU["texts.instruction"]).click()
+    page.get_by_label(RU["texts.instruction.label"]).fill("Дай номер")
+    page.get_by_role("button", name=RU["texts.send"]).click()
+    card = answer(page, "instruction")
+    expect(card.get_by_text(RU["texts.working"])).to_be_visible()
+    go_on.set()
+    expect(card.locator(".said")).to_have_text("65031 <b>не жирный</b> вторая строка")
+    expect(card.get_by_text(RU["texts.working"])).to_be_hidden()
+    card.get_by_role("button", name=RU["export.copy"]).click()
+    expect(card.get_by_text(RU["export.copied"])).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "65031 <b>не жирный</b>\nвторая строка"
+
+    page.get_by_role("button", name=RU["texts.summary"]).click()
+    card = answer(page, "summary")
+    expect(card.get_by_text(RU["error.text_service_unavailable"], exact=True)).to_be_visible()
+    expect(card.locator(".notice.bad")).to_be_visible()
+    chat.answer = lambda _: Said("Назван внутренний номер.")
+    card.get_by_role("button", name=RU["texts.again"]).click()
+    expect(card.locator(".said")).to_have_text("Назван внутренний номер.")
+
+    chat.answer = reply
+    page.get_by_role("button", name=RU["texts.punctuation"]).click()
+    card = answer(page, "punctuation")
+    card.get_by_role("button", name=RU["texts.apply"]).click()
+    spelled = page.locator(".lines .said").first
+    expect(spelled).to_contain_text(", ")
+    assert page.locator(".lines .said").all_inner_texts() != heard
+    card.get_by_role("button", name=RU["texts.unapply"]).click()
+    expect(spelled).to_have_text(heard[0])
+
+    page.reload()
+    expect(page.locator(".answer")).to_have_count(3)
+    expect(answer(page, "summary").locator(".said")).to_have_text("Назван внутренний номер.")
+
+
+def test_a_page_without_a_language_model_says_nothing_of_it(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page()
+    page.wait_for_timeout(1500)
+    expect(page.locator(".texts")).to_be_hidden()
+
+
+def test_stopping_a_slow_model_from_the_page(
+    open_page: Callable[..., Page], chat: ChatServer
+) -> None:
+    chat.answer = lambda _: Said("слово " * 300, pace_s=0.2)
+    page = open_page(TEXT_LLM_URL=chat.url)
+    page.get_by_role("button", name=RU["texts.summary"]).click()
+    card = answer(page, "summary")
+    expect(card.locator(".said")).to_contain_text("слово слово")
+    card.get_by_role("button", name=RU["texts.cancel"]).click()
+    expect(card.get_by_text(RU["texts.cancelled"])).to_be_visible()
+    expect(card.get_by_role("button", name=RU["texts.again"])).to_be_visible()
