@@ -244,6 +244,20 @@ def test_an_answer_that_fails_late_breaks_off(
             )
 
 
+def test_who_left_finds_the_work_done(
+    make_backend: Callable[..., Process], model: ModelServer
+) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=2.0)
+    backend = make_backend(LLM_ENDPOINT=model.url, ANSWER_START_S="0.2")
+    files = {"audio_file": ("a.flac", SPEECH)}
+    with httpx.Client(timeout=30) as client:
+        with client.stream("POST", f"{backend.url}{URL}", files=files) as answer:
+            assert next(answer.iter_raw()) == b"\n"  # it has begun, and the client goes
+        again = client.post(f"{backend.url}{URL}", files=files)
+    assert again.text.strip() == "раз два"
+    assert len(model.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("params", "output"),
     [

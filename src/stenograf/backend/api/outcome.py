@@ -1,12 +1,13 @@
 """The transcript of a job as the body of an answer, however long it takes."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from stenograf.backend.service import Service
+from stenograf.contract.errors import NetworkTimeout
 from stenograf.contract.jobs import JobRequest, JobStatus, JobView, Stage
 from stenograf.contract.transcript import Transcript
 from stenograf.patience import ErrorShape, Hold, patient_json, patient_text
@@ -20,7 +21,8 @@ _BEFORE_THE_MODEL = frozenset({Stage.WAITING, Stage.DECODING, Stage.LISTENING})
 
 async def submitted(service: Service, job: JobRequest) -> JobView:
     """Queue a job that somebody waits for. Raises ModelNotReady, and what `submit` raises."""
-    await run_in_threadpool(service.engine.check)
+    with suppress(NetworkTimeout):  # a model service too busy to say so is there
+        await run_in_threadpool(service.engine.check)
     return await run_in_threadpool(service.submit, job)
 
 
