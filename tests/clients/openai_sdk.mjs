@@ -29,6 +29,17 @@ const answers = {
 for (const response_format of ["text", "srt", "vtt"]) {
   answers[response_format] = await transcriptions.create({ file: stream(), model, response_format });
 }
+answers.diarized_json = await transcriptions.create({
+  file: stream(),
+  model: "gpt-4o-transcribe-diarize",
+  response_format: "diarized_json",
+  chunking_strategy: "auto",
+});
+answers.logprobs = await transcriptions.create({ file: stream(), model, include: ["logprobs"] });
+answers.events = [];
+for await (const event of await transcriptions.create({ file: stream(), model, stream: true })) {
+  answers.events.push(event);
+}
 for await (const served of client.models.list()) answers.models.push(served.id);
 try {
   await transcriptions.create({ file: stream(), model: "nonesuch" });

@@ -58,6 +58,20 @@ def test_python_files(client: openai.OpenAI, format: str) -> None:
     assert_heard(_text_of(str(answer), format), RECORDING)
 
 
+def test_python_stream_of_a_long_recording(client: openai.OpenAI) -> None:
+    deltas = []
+    stream = client.audio.transcriptions.create(
+        model="whisper-1", file=LONG_RECORDING, language="ru", stream=True
+    )
+    for event in stream:
+        if event.type == "transcript.text.delta":
+            deltas.append(event.delta)
+    assert event.type == "transcript.text.done"
+    assert len(deltas) > 3
+    assert "".join(deltas) == event.text
+    assert_heard(event.text, LONG_RECORDING, most=0.7)
+
+
 def test_python_async(backend: Process) -> None:
     async def ask() -> str:
         async with openai.AsyncOpenAI(base_url=f"{backend.url}/v1", api_key="none") as client:
@@ -81,6 +95,14 @@ def test_node(backend: Process, node: Path, package: str) -> None:
     assert verbose["language"] == "russian"
     assert " ".join(word["word"] for word in verbose["words"]) == verbose["text"]
     assert len(verbose["segments"]) >= 1
+    (speaker,) = {segment["speaker"] for segment in answers["diarized_json"]["segments"]}
+    assert speaker == "A"
+    assert_heard(answers["diarized_json"]["text"], RECORDING)
+    written = bytes(b for row in answers["logprobs"]["logprobs"] for b in row["bytes"])
+    assert written.decode().split() == answers["logprobs"]["text"].split()
+    *deltas, done = answers["events"]
+    assert "".join(event["delta"] for event in deltas) == done["text"]
+    assert_heard(done["text"], RECORDING)
     assert answers["models"]
     assert answers["error"] == {"kind": "NotFoundError", "status": 404, "code": "model_not_found"}
 

@@ -21,7 +21,7 @@ _KEYS: Mapping[str, Any] = {
 _TEXT = {"type": "string"}
 _EVENT = {
     "type": "object",
-    "properties": {name: _TEXT for name in ("event", "id", "data")},
+    "properties": dict.fromkeys(("event", "id", "data"), _TEXT),
     "required": ["data"],
 }
 _BODIES = {

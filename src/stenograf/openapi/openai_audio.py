@@ -36,10 +36,14 @@ _ABOUT_FORM = (
     "A list is sent as `name[]` or `name`, repeated; `chunking_strategy` as `auto`, as JSON, or as "
     "`chunking_strategy[type]`, `chunking_strategy[threshold]` and so on. Every option of "
     "`GET /v1/options` may be sent as a field of its own (`beam_size`, `vad`, `method` …). What "
-    "is not known is ignored.\n\n"
-    "OpenAI's own model names all mean the model that is served. An answer that takes long begins "
-    "before it is known, so that no client or proxy gives up: JSON with white space. An "
-    'error after that is the body `{"error": …}` under the status 200.'
+    "is not known is ignored. Of a prompt with its terms the last 2,000 characters count.\n\n"
+    "OpenAI's own model names all mean the model that is served.\n\n"
+    "An answer that takes long begins before it is known, so that no client or proxy gives up: "
+    "with white space before JSON, SRT and text, behind the head of WebVTT, with comments in a "
+    'stream of events. A failure after that is the body `{"error": …}` of JSON or an event; a text '
+    "is broken off.\n\n"
+    "With `stream` the events are `transcript.text.delta`, for `diarized_json` also "
+    "`transcript.text.segment`, and `transcript.text.done`; the deltas joined are its text."
 )
 
 
@@ -197,6 +201,11 @@ _EXAMPLE = {
 }
 
 
+def openai_status(kind: type[StenografError]) -> int:
+    """OpenAI answers 400 to every request that is wrong in itself, however."""
+    return 400 if issubclass(kind, BadRequest) and kind.status in (415, 422) else kind.status
+
+
 def operations(
     port: int,
     *,
@@ -221,6 +230,7 @@ def operations(
             },
             errors=audio_errors,
             error_shape=OpenAIErrorAnswer,
+            error_status=openai_status,
             outer_error_shape=OpenAIErrorAnswer,
             examples=(
                 Example("The text", f"curl {url}/audio/transcriptions -F file=@recording.flac"),
@@ -255,6 +265,7 @@ def operations(
             },
             errors=audio_errors,
             error_shape=OpenAIErrorAnswer,
+            error_status=openai_status,
             outer_error_shape=OpenAIErrorAnswer,
         ),
         ("GET", "/v1/models"): Operation(
@@ -263,6 +274,7 @@ def operations(
             answers={200: Answer("the models", shape=ModelList)},
             errors=(Unavailable, ModelNotReady),
             error_shape=OpenAIErrorAnswer,
+            error_status=openai_status,
             outer_error_shape=OpenAIErrorAnswer,
             examples=(Example("The model in use", f"curl {url}/models"),),
         ),
@@ -272,6 +284,7 @@ def operations(
             answers={200: Answer("the model", shape=ModelEntry)},
             errors=(ModelNotFound, Unavailable, ModelNotReady),
             error_shape=OpenAIErrorAnswer,
+            error_status=openai_status,
             outer_error_shape=OpenAIErrorAnswer,
         ),
     }
