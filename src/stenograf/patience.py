@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import suppress
 from typing import Any
 
+import anyio
 from starlette.responses import Response, StreamingResponse
 
 from stenograf.contract.errors import StenografError
@@ -146,7 +147,8 @@ async def _filled(
         except Exception as error:
             yield failed(_as_ours(error))
     finally:
-        await _end(task)
+        with anyio.CancelScope(shield=True):
+            await _end(task)
 
 
 async def _pinged(
@@ -171,8 +173,9 @@ async def _pinged(
             task = asyncio.ensure_future(anext(events))
             await asyncio.wait({task}, timeout=start_s)
     finally:
-        await _end(task)
-        await events.aclose()
+        with anyio.CancelScope(shield=True):  # whoever left must not keep the source half closed
+            await _end(task)
+            await events.aclose()
 
 
 async def _end(task: asyncio.Future[bytes]) -> None:
