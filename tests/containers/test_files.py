@@ -289,3 +289,11 @@ def test_healthcheck_is_green_on_200_only(readiness: Readiness) -> None:
     assert sick.returncode == 1
     assert "503" in sick.stdout
     assert probe("healthcheck", "http://127.0.0.1:9/ready").returncode == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_knows_the_address_its_port_is_published_on(service: str) -> None:
+    described = compose()["services"][service]
+    address = described["environment"]["PUBLISHED_ON"]
+    assert [port.startswith(f"{address}:") for port in described["ports"]] == [True]
+    assert "127.0.0.1" in address
