@@ -62,9 +62,11 @@ def python_clients() -> Path:
     return _installed("python", HERE / "requirements.txt", install) / "venv" / "bin" / "python"
 
 
-def run(command: Sequence[str | Path], cwd: Path, timeout_s: float = 120.0) -> str:
+def run(
+    command: Sequence[str | Path], cwd: Path, timeout_s: float = 120.0, **environment: str
+) -> str:
     """Standard output of a client; fails with its standard error."""
-    environment = {
+    environment |= {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         "PYTHONWARNINGS": "ignore",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it asks GitHub for prices first
