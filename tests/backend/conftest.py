@@ -82,3 +82,12 @@ def model() -> Iterator[ModelServer]:
 def desk(tmp_path: Path, model: ModelServer) -> Iterator[Desk]:
     with Desk(tmp_path, model.url) as open_desk:
         yield open_desk
+
+
+@pytest.fixture(scope="session")
+def steady_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One backend for all tests that only ask; its model, `model-a`, says `раз два` at once."""
+    model = ModelServer()
+    with Desk(tmp_path_factory.mktemp("steady"), model.url) as open_desk:
+        yield open_desk
+    model.close()

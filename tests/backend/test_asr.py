@@ -18,7 +18,7 @@ import requests
 import soundfile
 import srt
 import webvtt
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stenograf.contract.pcm import to_s16
@@ -49,7 +49,7 @@ def ask(desk: Desk, *, file: bytes = SPEECH, name: str = "запись.flac", **
 
 def uploads(desk: Desk) -> list[Path]:
     """What the upload store holds."""
-    return list((desk.house.settings.data_dir / "uploads").iterdir())
+    return sorted((desk.house.settings.data_dir / "uploads").iterdir())
 
 
 def test_bazarr_finds_the_language_and_gets_subtitles(shared_house: House) -> None:
@@ -175,8 +175,8 @@ def test_health_answers_while_a_long_file_is_decoded(make_backend: Callable[...,
         ("json", "application/json"),
     ],
 )
-def test_every_output_is_a_file(desk: Desk, output: str, media_type: str) -> None:
-    answer = ask(desk, params={"output": output})
+def test_every_output_is_a_file(steady_desk: Desk, output: str, media_type: str) -> None:
+    answer = ask(steady_desk, params={"output": output})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == media_type
     assert answer.headers["asr-engine"] == "stenograf"
@@ -271,9 +271,9 @@ def test_who_left_finds_the_work_done(
     ],
 )
 def test_what_is_answered_when_little_is_asked(
-    desk: Desk, params: dict[str, str], output: str
+    steady_desk: Desk, params: dict[str, str], output: str
 ) -> None:
-    answer = ask(desk, file=SILENCE, params=params)
+    answer = ask(steady_desk, file=SILENCE, params=params)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-disposition"].endswith(f".{output}")
 
@@ -304,6 +304,14 @@ def test_without_a_language_it_is_detected(desk: Desk, model: ModelServer) -> No
     assert "language" not in model.asked[-1].fields
 
 
+@pytest.mark.parametrize("spelled", ["ru", "RU", "ru-RU", "ru_RU", "Russian"])
+def test_a_language_may_be_spelled_in_many_ways(
+    desk: Desk, model: ModelServer, spelled: str
+) -> None:
+    assert ask(desk, params={"language": spelled}).status_code == 200
+    assert model.asked[-1].fields["language"] == ["ru"]
+
+
 def test_nobody_hears_anothers_hotwords(desk: Desk, model: ModelServer) -> None:
     def slow(asked: Asked) -> Reply:
         return Reply(body=heard(asked, f" {asked.fields['prompt'][0]}"), delay_s=0.2)
@@ -329,8 +337,8 @@ def test_a_long_prompt_is_cut_and_not_refused(desk: Desk, model: ModelServer) ->
 
 
 @pytest.mark.parametrize("name", ["whisper-1", "large-v3", "distil-medium.en", "model-a", ""])
-def test_names_of_whisper_mean_the_model_there_is(desk: Desk, name: str) -> None:
-    shape = ask(desk, params={"output": "json", "model": name}).json()
+def test_names_of_whisper_mean_the_model_there_is(steady_desk: Desk, name: str) -> None:
+    shape = ask(steady_desk, params={"output": "json", "model": name}).json()
     assert shape["model"] == "model-a"
 
 
@@ -348,37 +356,39 @@ def test_names_of_whisper_mean_the_model_there_is(desk: Desk, name: str) -> None
     ],
 )
 def test_what_is_wrong_is_said_and_leaves_no_upload(
-    desk: Desk, params: dict[str, str], status: int, says: str
+    steady_desk: Desk, params: dict[str, str], status: int, says: str
 ) -> None:
-    answer = ask(desk, params=params)
+    before = uploads(steady_desk)
+    answer = ask(steady_desk, params=params)
     assert answer.status_code == status
     assert says in answer.json()["detail"]
-    assert uploads(desk) == []
+    assert uploads(steady_desk) == before
 
 
 @pytest.mark.parametrize("file", [b"", b"this is no recording", b"\x00" * 5_000])
-def test_a_file_that_is_no_recording_is_not_sent_again(desk: Desk, file: bytes) -> None:
-    answer = ask(desk, file=file)
+def test_a_file_that_is_no_recording_is_not_sent_again(steady_desk: Desk, file: bytes) -> None:
+    answer = ask(steady_desk, file=file)
     assert answer.status_code == 400, "Speakr sends a file again on any other status of its kind"
     assert answer.json()["detail"]
 
 
-def test_raw_sound_without_a_sample_is_a_bad_request(desk: Desk) -> None:
-    assert ask(desk, file=b"", params={"encode": "false"}).status_code == 400
-    assert ask(desk, file=b"\x01", params={"encode": "false"}).status_code == 400
+def test_raw_sound_without_a_sample_is_a_bad_request(steady_desk: Desk) -> None:
+    assert ask(steady_desk, file=b"", params={"encode": "false"}).status_code == 400
+    assert ask(steady_desk, file=b"\x01", params={"encode": "false"}).status_code == 400
 
 
-def test_a_form_without_the_recording_is_a_bad_request(desk: Desk) -> None:
+def test_a_form_without_the_recording_is_a_bad_request(steady_desk: Desk) -> None:
+    before = uploads(steady_desk)
     for request in (
         {"data": {"language": "ru"}},
         {"files": {"sound": ("a.wav", SILENCE)}},
         {"files": [("audio_file", ("a", SILENCE)), ("audio_file", ("b", SILENCE))]},
         {"content": SILENCE},
     ):
-        answer = desk.http.post(URL, **request)
+        answer = steady_desk.http.post(URL, **request)
         assert answer.status_code == 400
         assert answer.json()["detail"]
-    assert uploads(desk) == []
+    assert uploads(steady_desk) == before
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_stored(
@@ -437,14 +447,12 @@ _NAMES = st.sampled_from(
 _FIELDS = st.dictionaries(_NAMES, _VALUES, max_size=6)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None)
 @given(query=_FIELDS, form=_FIELDS)
 def test_no_parameter_is_a_fault_of_ours(
-    desk: Desk, query: dict[str, str], form: dict[str, str]
+    steady_desk: Desk, query: dict[str, str], form: dict[str, str]
 ) -> None:
-    answer = ask(desk, file=SILENCE, params=query, data=form)
+    answer = ask(steady_desk, file=SILENCE, params=query, data=form)
     assert answer.status_code < 500, answer.text
     if answer.status_code != 200:
         assert answer.json()["detail"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stenograf.contract.text import MAX_INSTRUCTION_CHARS
@@ -175,8 +175,8 @@ def test_a_language_model_that_fails_costs_no_transcript(
     assert shape["vllm_result"]["error"]
 
 
-def test_without_a_language_model_the_reason_is_said(desk: Desk) -> None:
-    result = ask(desk, "/transcribe-and-process").json()["vllm_result"]
+def test_without_a_language_model_the_reason_is_said(steady_desk: Desk) -> None:
+    result = ask(steady_desk, "/transcribe-and-process").json()["vllm_result"]
     assert result["success"] is False
     assert "TEXT_LLM_URL" in result["error"]
 
@@ -190,8 +190,8 @@ def test_silence_is_not_sent_to_a_language_model(talking_desk: Desk, chat: ChatS
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("file", [b"", b"no sound at all"])
-def test_a_file_without_sound_is_a_400(desk: Desk, route: str, file: bytes) -> None:
-    answer = ask(desk, route, file)
+def test_a_file_without_sound_is_a_400(steady_desk: Desk, route: str, file: bytes) -> None:
+    answer = ask(steady_desk, route, file)
     assert answer.status_code == 400
     assert answer.json()["success"] is False
     assert isinstance(answer.json()["detail"], str)
@@ -205,22 +205,22 @@ def test_without_a_model_it_is_a_503(desk: Desk, model: ModelServer, route: str)
     assert answer.json()["detail"]
 
 
-def test_an_instruction_has_its_bound(desk: Desk) -> None:
+def test_an_instruction_has_its_bound(steady_desk: Desk) -> None:
     fields = {"instruction": "я" * (MAX_INSTRUCTION_CHARS + 1)}
-    answer = ask(desk, "/transcribe-and-process", SILENCE, data=fields)
+    answer = ask(steady_desk, "/transcribe-and-process", SILENCE, data=fields)
     assert answer.status_code == 400
     assert "instruction" in answer.json()["detail"]
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, deadline=None)
 @given(
     route=st.sampled_from(ROUTES),
     fields=st.dictionaries(
         st.sampled_from(["language", "instruction", "model"]), st.text(max_size=30), max_size=3
     ),
 )
-def test_no_parameter_is_a_fault_of_ours(desk: Desk, route: str, fields: dict[str, str]) -> None:
-    answer = ask(desk, route, SILENCE, params=fields)
+def test_no_parameter_is_a_fault_of_ours(
+    steady_desk: Desk, route: str, fields: dict[str, str]
+) -> None:
+    answer = ask(steady_desk, route, SILENCE, params=fields)
     assert answer.status_code in (200, 400), answer.text

@@ -9,7 +9,7 @@ import pytest
 import requests
 import srt
 import webvtt
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ..clients.kit import assert_heard
@@ -56,8 +56,8 @@ def test_the_curl_of_the_readme(shared_house: House) -> None:
     assert 0.5 < shape["detected_language_probability"] <= 1
 
 
-def test_verbose_json_field_by_field(desk: Desk) -> None:
-    shape = ask(desk, {"response_format": "verbose_json"}).json()
+def test_verbose_json_field_by_field(steady_desk: Desk) -> None:
+    shape = ask(steady_desk, {"response_format": "verbose_json"}).json()
     [segment] = shape["segments"]
     assert {"task", "language", "duration", "text", "segments"} <= set(shape)
     assert (shape["task"], shape["language"], shape["duration"]) == (
@@ -74,8 +74,8 @@ def test_verbose_json_field_by_field(desk: Desk) -> None:
     ] * 2
 
 
-def test_without_timestamps_there_is_no_time(desk: Desk) -> None:
-    shape = ask(desk, {"response_format": "verbose_json", "no_timestamps": "true"}).json()
+def test_without_timestamps_there_is_no_time(steady_desk: Desk) -> None:
+    shape = ask(steady_desk, {"response_format": "verbose_json", "no_timestamps": "true"}).json()
     assert {"start", "end", "words"}.isdisjoint(shape["segments"][0])
 
 
@@ -89,8 +89,8 @@ def test_without_timestamps_there_is_no_time(desk: Desk) -> None:
         ("vtt", "text/vtt; charset=utf-8"),
     ],
 )
-def test_formats(desk: Desk, format: str, media_type: str) -> None:
-    answer = ask(desk, {"response_format": format})
+def test_formats(steady_desk: Desk, format: str, media_type: str) -> None:
+    answer = ask(steady_desk, {"response_format": format})
     assert answer.headers["content-type"] == media_type
     texts = {
         "json": lambda body: json.loads(body)["text"],
@@ -161,19 +161,19 @@ def test_the_language_is_russian_unless_it_is_asked_for(
     ],
 )
 def test_an_error_is_a_400_with_a_sentence_in_json(
-    desk: Desk, fields: dict[str, str], says: str
+    steady_desk: Desk, fields: dict[str, str], says: str
 ) -> None:
-    answer = ask(desk, fields)
+    answer = ask(steady_desk, fields)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/json"
     assert says in answer.json()["error"]
 
 
-def test_no_file_and_no_recording_are_400s(desk: Desk) -> None:
-    without = desk.http.post(URL, files={"other": ("a.wav", SILENCE)})
+def test_no_file_and_no_recording_are_400s(steady_desk: Desk) -> None:
+    without = steady_desk.http.post(URL, files={"other": ("a.wav", SILENCE)})
     assert (without.status_code, "file" in without.json()["error"]) == (400, True)
     for file in (b"", b"not sound"):
-        answer = ask(desk, file=file)
+        answer = ask(steady_desk, file=file)
         assert answer.status_code == 400
         assert isinstance(answer.json()["error"], str)
 
@@ -197,8 +197,8 @@ def test_a_failure_that_comes_late_is_in_the_body(tmp_path: Path, model: ModelSe
     assert answer.json()["error"] == "no such thing"
 
 
-def test_a_model_is_not_loaded_by_a_request(desk: Desk) -> None:
-    answer = desk.http.post("/load", files={"model": (None, "models/ggml-base.en.bin")})
+def test_a_model_is_not_loaded_by_a_request(steady_desk: Desk) -> None:
+    answer = steady_desk.http.post("/load", files={"model": (None, "models/ggml-base.en.bin")})
     assert answer.status_code == 400
     assert "LOCAL_LLM_MODEL" in answer.json()["error"]
 
@@ -215,12 +215,10 @@ _VALUES = st.sampled_from(["", "0", "-1", "1e99", "-inf", "true", "ru", "vtt", "
 )
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, deadline=None)
 @given(fields=st.dictionaries(_NAMES, _VALUES, max_size=5))
-def test_no_field_is_a_fault_of_ours(desk: Desk, fields: dict[str, str]) -> None:
-    answer = ask(desk, fields, SILENCE)
+def test_no_field_is_a_fault_of_ours(steady_desk: Desk, fields: dict[str, str]) -> None:
+    answer = ask(steady_desk, fields, SILENCE)
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 400:
         assert answer.json()["error"]

@@ -63,7 +63,7 @@ class ModelWatch:
         return ModelLook(
             loaded=not detail,
             name=str(row["id"]),
-            device=str(row.get("device") or _UNKNOWN),
+            device=str(row.get("device") or _UNKNOWN).split()[0],  # `cpu` of `cpu (amx)`
             compute_type=str(row.get("dtype") or _UNKNOWN),
             detail=detail,
         )

@@ -1,6 +1,7 @@
 """Parameters that a client puts into the query or into the form, as it likes."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from stenograf.transcripts.languages import code_of
 
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
 _FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
+_REGION = re.compile(r"[-_][a-z0-9]{2,4}$")
 _MAX_PROMPT_CHARS = 2_000
 
 
@@ -76,9 +78,10 @@ class Given:
         return value
 
     def language(self, default: str) -> str:
-        """`language` as a code, given as a code or an English name."""
+        """`language` as a code, given as a code, a locale (`ru-RU`) or an English name."""
         value = self.text("language").lower()
-        return code_of(value) or value if value else default
+        bare = _REGION.sub("", value)
+        return code_of(value) or code_of(bare) or value or default
 
 
 def prompt_of(*parts: str) -> str:
