@@ -157,6 +157,7 @@ def test_a_busy_server_is_asked_again_when_it_says(chat: ChatServer) -> None:
         (Said("да " * 2000), TextServiceFailed),
         (Said("поздно", delay_s=30), TextServiceTimeout),
         (Said("по одному слову", pace_s=0.7), TextServiceTimeout),
+        (Said(lines=[line("x") + "}"]), TextServiceFailed),
     ],
     ids=str,
 )
@@ -296,3 +297,34 @@ def test_nothing_to_do_is_said_at_once(chat: ChatServer, task: TextTask) -> None
     with pytest.raises(BadOptions):
         process(chat.url, "привет", task)
     assert chat.asked == []
+
+
+def test_text_that_cannot_be_stored_is_put_right(chat: ChatServer) -> None:
+    broken = '{"choices": [{"delta": {"content": "a\\ud83d\\u0000b"}, "finish_reason": "stop"}]}'
+    chat.answer = lambda _: Said(lines=[broken])
+    assert ask(chat.url)[0] == "a?b"
+
+
+@pytest.mark.parametrize("settings", [{"api_key": "ключ"}, {"url": "http://host:port"}])
+def test_what_cannot_be_sent_is_the_operators_to_correct(
+    chat: ChatServer, settings: dict[str, str]
+) -> None:
+    with pytest.raises(TextServiceFailed) as failure:
+        ask(**{"url": chat.url, **settings})
+    assert "TEXT_LLM_API_KEY" in (failure.value.hint or "")
+
+
+def test_waiting_for_a_turn_has_an_end_and_does_not_shorten_the_answers_time(
+    chat: ChatServer,
+) -> None:
+    chat.answer = lambda _: Said("ответ", delay_s=1.0)
+
+    async def work(client: ChatClient) -> list[str | BaseException]:
+        asking = [client.complete(PROMPT, max_chars=100) for _ in range(3)]
+        ended = await asyncio.gather(*asking, return_exceptions=True)
+        return [end if isinstance(end, BaseException) else end.text for end in ended]
+
+    ended = run(chat.url, work, timeout_s=1.6, in_flight=1)
+    assert ended[:2] == ["ответ", "ответ"]
+    assert isinstance(ended[2], TextServiceUnavailable)
+    assert chat.most_at_once == 1

@@ -85,7 +85,8 @@ class Reading:
             raise TextServiceFailed("The language model's provider refused this text.")
 
     def _grow(self, content: str) -> None:
-        self._seen += content
+        # Half a surrogate pair is valid JSON, but no text that can be stored.
+        self._seen += content.replace("\0", "").encode("utf-8", "replace").decode()
         if len(self._seen) > self._max_chars:
             raise TextServiceFailed("The language model talks without end; it was stopped.")
         if content:

@@ -42,8 +42,9 @@ class Answer:
 class ChatClient:
     """A chat server at `url`, or none when `url` is empty. Lives on one event loop.
 
-    At most `in_flight` requests run at once; one that waits and works longer than `timeout_s` in
-    all is given up. Cancelling a call closes its connection, so the server may stop too.
+    At most `in_flight` requests run at once; one that waits longer than `timeout_s` for its turn,
+    or then for its answer, is given up. Cancelling a call closes its connection, so the server may
+    stop too.
     """
 
     def __init__(
@@ -83,18 +84,33 @@ class ChatClient:
         TextServiceUnavailable, and TextServiceFailed for a refusal, an answer that is empty or
         unreadable, and one longer than `max_chars`.
         """
-        async with self._bounded_call(), self._places:
+        if not self._root:
+            raise not_configured()
+        async with self._place(), self._bounded_call():
             return await self._ask(prompt, max_chars, on_text)
 
     async def identify(self) -> str:
         """Name of the model that answers. Raises what `complete` does."""
+        if not self._root:
+            raise not_configured()
         async with self._bounded_call():
             return await self._model_name()
 
     @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            await asyncio.wait_for(self._places.acquire(), self._timeout_s)
+        except TimeoutError:
+            raise TextServiceUnavailable(
+                "The language model is busy with other texts.", retry_after_s=self._timeout_s
+            ) from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    @asynccontextmanager
     async def _bounded_call(self) -> AsyncIterator[None]:
-        if not self._root:
-            raise not_configured()
         try:
             async with asyncio.timeout(self._timeout_s):
                 yield
@@ -105,6 +121,11 @@ class ChatClient:
             ) from None
         except httpx.HTTPError as error:
             raise _transport_failure(error) from None
+        except (httpx.InvalidURL, UnicodeError):
+            raise TextServiceFailed(
+                "The language model's address or key cannot be sent.",
+                hint="Correct TEXT_LLM_URL and TEXT_LLM_API_KEY.",
+            ) from None
 
     async def _ask(self, prompt: Prompt, max_chars: int, on_text: Callable[[str], None]) -> Answer:
         model = await self._model_name()

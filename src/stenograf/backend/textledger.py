@@ -22,6 +22,7 @@ from stenograf.contract.transcript import Transcript, Warning
 
 _T = TextRow
 _MAX_CRASHES = 5
+_MAX_ASKED_DELAY_S = 3600.0
 _TWIN_POLL_S = 1.0
 _warnings = TypeAdapter(tuple[Warning, ...])
 _passages = TypeAdapter(tuple[str, ...])
@@ -36,7 +37,11 @@ class TextClaim:
     job_id: str
     topic: str
     request: TextRequest
-    transcript: Transcript
+    transcript_json: str
+
+    def transcript(self) -> Transcript:
+        """The transcript to work on; a day of speech takes its time to read."""
+        return Transcript.model_validate_json(self.transcript_json)
 
 
 class TextLedger:
@@ -96,7 +101,7 @@ class TextLedger:
             request=TextRequest(
                 task=TextTask(row.task), instruction=row.instruction, strict=row.strict
             ),
-            transcript=Transcript.model_validate_json(recognition.transcript or "{}"),
+            transcript_json=recognition.transcript or "{}",
         )
 
     def known(self, claim: TextClaim, key: str) -> bool:
@@ -155,7 +160,8 @@ class TextLedger:
             if final:
                 _end(row, StageState.FAILED, now)
             elif policy is not None:
-                delay_s = max(policy.delay_s * self._retry_scale, error.retry_after_s or 0.0)
+                asked_s = min(error.retry_after_s or 0.0, _MAX_ASKED_DELAY_S)
+                delay_s = max(policy.delay_s * self._retry_scale, asked_s)
                 row.state, row.lease_owner = StageState.WAITING, None
                 row.not_before = now + delay_s
             row.error = error.body().model_dump_json()

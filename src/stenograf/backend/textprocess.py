@@ -70,11 +70,8 @@ class TextProcessor:
         return await self._digest(passages, task, instruction, language, run)
 
     async def _punctuate(self, given: list[str], language: str, run: "_Run") -> TextResult:
-        passages = Passages(given)
-        pieces = passages.pieces(
-            min(self._context_chars, _PUNCTUATION_CHARS), _PUNCTUATION_OVERLAP_CHARS
-        )
-        merged = Punctuated(passages, pieces)
+        max_chars = min(self._context_chars, _PUNCTUATION_CHARS)
+        pieces, merged = await asyncio.to_thread(_cut_to_merge, given, max_chars)
         prompts = [
             textprompts.whole(TextTask.PUNCTUATION, "", language, piece.text) for piece in pieces
         ]
@@ -92,17 +89,16 @@ class TextProcessor:
             text=merged.text().strip(),
             task=TextTask.PUNCTUATION,
             model=self._chat.model,
-            passages=merged.passages(),
+            passages=await asyncio.to_thread(merged.passages),
             warnings=tuple(warnings),
         )
 
     async def _digest(
         self, given: list[str], task: TextTask, instruction: str, language: str, run: "_Run"
     ) -> TextResult:
-        passages = Passages(given, joint="\n")
         room = self._context_chars
-        pieces = passages.pieces(room, min(_OVERLAP_CHARS, room // 10))
-        prompt = textprompts.whole(task, instruction, language, passages.text)
+        text, pieces = await asyncio.to_thread(_cut_to_read, given, room)
+        prompt = textprompts.whole(task, instruction, language, text)
         warnings: list[Warning] = []
         if len(pieces) > 1:
             prompts = [
@@ -214,6 +210,17 @@ async def _first_failure(
         for task in tasks:
             if task.done():
                 task.result()
+
+
+def _cut_to_merge(given: Sequence[str], max_chars: int) -> tuple[list[Piece], Punctuated]:
+    passages = Passages(given)
+    pieces = passages.pieces(max_chars, _PUNCTUATION_OVERLAP_CHARS)
+    return pieces, Punctuated(passages, pieces)
+
+
+def _cut_to_read(given: Sequence[str], max_chars: int) -> tuple[str, list[Piece]]:
+    passages = Passages(given, joint="\n")
+    return passages.text, passages.pieces(max_chars, min(_OVERLAP_CHARS, max_chars // 10))
 
 
 def _check(task: TextTask, instruction: str) -> None:

@@ -156,7 +156,8 @@ class TextStage:
             await self._fail(claim, _internal())
 
     async def _process(self, claim: TextClaim) -> None:
-        asked, transcript = claim.request, claim.transcript
+        asked = claim.request
+        transcript = await run_in_threadpool(claim.transcript)
         passages = passages_of(transcript, asked.task)
         model = await self._processor.model()
         key = _key(passages, asked.task, asked.instruction, transcript.language, model)

@@ -152,7 +152,7 @@ def _error(job: JobRow, row: RecognitionRow, status: JobStatus) -> ErrorBody | N
 
 def _links(job_id: str) -> dict[str, str]:
     root = f"/v1/jobs/{job_id}"
-    parts = ("events", "transcript", "audio", "overview")
+    parts = ("events", "transcript", "audio", "overview", "text")
     return {"self": root, **{part: f"{root}/{part}" for part in parts}}
 
 

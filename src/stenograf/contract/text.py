@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stenograf.contract.errors import ErrorBody
 from stenograf.contract.transcript import Warning
@@ -40,13 +40,17 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "")  # PostgreSQL cannot store it
+
+
 class TextRequest(BaseModel):
     """What to do with a transcript once it is there; it never changes the recognition itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: TextTask = Field(TextTask.NONE, description="none leaves the transcript as it is")
-    instruction: str = Field(
+    instruction: Annotated[str, AfterValidator(_without_nul)] = Field(
         "",
         max_length=MAX_INSTRUCTION_CHARS,
         description="task instruction: what to do with the transcript, in any language; "

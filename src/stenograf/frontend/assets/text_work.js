@@ -1,8 +1,8 @@
 // A language model on the finished text: summary, punctuation, an instruction in one's own words.
 // Shown only where the backend has such a model.
 
-const TEXT_TASKS = {
-  punctuation: "texts.punctuation", summary: "texts.summary", instruction: "texts.instruction",
+const TEXT_TITLES = {
+  punctuation: "texts.punctuated", summary: "texts.summarized", instruction: "texts.instructed",
 };
 const TEXT_WARNINGS = {
   words_kept: "texts.words_kept", answer_cut: "texts.answer_cut", no_text: "texts.no_text",
@@ -72,6 +72,7 @@ class TextWork {
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ task, instruction, wait: false }),
       }));
+      if (task === "instruction" && !this.form.hidden) this.#openForm();
     } catch (error) {
       const { title, hint } = explain(error, this.say.strings);
       this.problem.replaceChildren(notice("bad", title, hint));
@@ -97,7 +98,7 @@ class TextAnswer {
     this.text = h("p", { class: "said" });
     this.below = h("div", { class: "below" });
     this.root = h("article", { class: "answer", "data-task": view.task },
-      h("h3", {}, say(TEXT_TASKS[view.task])),
+      h("h3", {}, say(TEXT_TITLES[view.task])),
       view.instruction ? h("p", { class: "small muted" }, view.instruction) : null,
       this.text, this.state, this.below);
   }
