@@ -2,7 +2,17 @@
 
 from fastapi import FastAPI
 
-from stenograf.backend.described import asr, jobs, keys, ops, seeds, text, uploads, whispercpp
+from stenograf.backend.described import (
+    asr,
+    jobs,
+    keys,
+    ops,
+    realtime,
+    seeds,
+    text,
+    uploads,
+    whispercpp,
+)
 from stenograf.contract.errors import (
     Forbidden,
     RateLimited,
@@ -26,6 +36,7 @@ TAGS = (
     uploads.TAG,
     jobs.TAG,
     openai_audio.TAG,
+    realtime.TAG,
     asr.TAG,
     whispercpp.TAG,
     seeds.TAG,
