@@ -16,6 +16,8 @@ compile() {
 
 grep -v '^faster-whisper==' req_backend.txt | compile - -o "$locks/backend.lock"
 grep '^faster-whisper==' req_backend.txt | compile --no-deps --no-header - >>"$locks/backend.lock"
+compile "$locks/telegram.in" -c "$locks/backend.lock" \
+    --override <(grep '^pydantic==' req_backend.txt) -o "$locks/telegram.lock"
 compile req_frontend.txt -o "$locks/frontend.lock"
 grep -v '^torch==' req_llm.txt | cat - "$locks/torch.in" | compile - -o "$locks/llm.lock"
 compile "$locks/torch.in" -c "$locks/llm.lock" -o "$locks/torch.lock"

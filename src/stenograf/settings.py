@@ -308,6 +308,8 @@ class ContainerSettings(_Settings):
     llm_memory: str = Field("8g", description="memory limit of the model service's container")
     backend_memory: str = Field("3g", description="memory limit of the backend's container")
     frontend_memory: str = Field("1g", description="memory limit of the page's container")
+    telegram_memory: str = Field("512m", description="memory limit of the Telegram bot's container")
+    compose_profiles: str = Field("", description="telegram starts the Telegram bot as well")
     llm_cpus: float = Field(0, ge=0, description="CPU limit of the model service; 0: none")
     backend_cpus: float = Field(0, ge=0, description="CPU limit of the backend; 0: none")
     frontend_cpus: float = Field(0, ge=0, description="CPU limit of the page; 0: none")

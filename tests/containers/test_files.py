@@ -54,8 +54,10 @@ def test_torch_layer_and_model_service_agree_on_versions() -> None:
     assert torch.items() <= llm.items()
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_image_holds_every_module_it_imports(service: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("service", "package"), [*((name, name) for name in SERVICES), ("backend", "telegram")]
+)
+def test_image_holds_every_module_it_imports(service: str, package: str, tmp_path: Path) -> None:
     """Copies what the Dockerfile copies and follows the imports of our own package."""
     for source, target in re.findall(
         r"^COPY (src\S+) /app/(\S+)$", (DEPLOY / f"Dockerfile_{service}").read_text(), re.M
@@ -64,7 +66,7 @@ def test_image_holds_every_module_it_imports(service: str, tmp_path: Path) -> No
             place = tmp_path / target / path.name if "*" in source else tmp_path / target
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(path, place) if path.is_dir() else shutil.copyfile(path, place)
-    modules = sorted((tmp_path / "src" / "stenograf" / service).rglob("*.py"))
+    modules = sorted((tmp_path / "src" / "stenograf" / package).rglob("*.py"))
     assert modules
     seen: set[Path] = set()
     while modules:
@@ -106,6 +108,21 @@ def test_compose_service_is_confined(service: str) -> None:
     (port,) = described["ports"]
     assert port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:")
     assert port.endswith(f":-{PORTS[service]}}}:{PORTS[service]}")
+
+
+def test_the_bot_starts_only_when_it_is_asked_for() -> None:
+    described = compose()["services"]["telegram"]
+    assert described["profiles"] == ["telegram"]
+    assert described["image"] == compose()["services"]["backend"]["image"]
+    assert described["read_only"] is True
+    assert described["cap_drop"] == ["ALL"]
+    assert described["depends_on"] == {"backend": {"condition": "service_healthy"}}
+
+
+def test_the_bot_adds_to_the_backends_packages_and_changes_none() -> None:
+    backend, bot = (pins((LOCKS / f"{name}.lock").read_text()) for name in ("backend", "telegram"))
+    assert bot["aiogram"] == pins((LOCKS / "telegram.in").read_text())["aiogram"]
+    assert {name: bot[name] for name in bot.keys() & backend.keys()}.items() <= backend.items()
 
 
 def test_services_wait_for_what_they_need() -> None:

@@ -20,13 +20,13 @@ from stenograf.telegram.progress import Rhythm
 from ..conftest import SAMPLES
 from .bot_api import PERSON, TOKEN, BotApi
 
-RHYTHM = Rhythm(first_s=0.3, every_s=0.2)
+NO_PROGRESS = Rhythm(first_s=3600)
 
 
 class RunningBot:
     """The bot in a thread with a loop of its own; `stop` is what a signal does."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, rhythm: Rhythm, **settings: object) -> None:
         values = {
             "telegram_token": TOKEN,
             "telegram_allowed_users": str(PERSON),
@@ -36,7 +36,7 @@ class RunningBot:
         self._settings = TelegramSettings(**values)  # type: ignore[arg-type]
         self.error: BaseException | None = None
         self._loop = asyncio.new_event_loop()
-        self._task = self._loop.create_task(run(self._settings, RHYTHM))
+        self._task = self._loop.create_task(run(self._settings, rhythm))
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -69,14 +69,15 @@ def make_bot(telegram: BotApi, tmp_path: Path) -> Iterator[Callable[..., Running
     """Start a bot before a backend: `make_bot(url, telegram_language="en")`."""
     started: list[RunningBot] = []
 
-    def make(backend_url: str, **settings: object) -> RunningBot:
+    def make(backend_url: str, rhythm: Rhythm = NO_PROGRESS, **settings: object) -> RunningBot:
         bot = RunningBot(
+            rhythm,
             **{
                 "telegram_api_url": telegram.url,
                 "backend_endpoint": backend_url,
                 "data_dir": tmp_path,
                 **settings,
-            }
+            },
         )
         started.append(bot)
         return bot

@@ -14,12 +14,14 @@ import requests
 
 from stenograf.contract.errors import Unauthorized, UndecodableAudio
 from stenograf.contract.jobs import JobStatus
+from stenograf.telegram.app import CannotStart
 from stenograf.telegram.phrases import Phrases
+from stenograf.telegram.progress import Rhythm
 
 from ..conftest import SAMPLES, House, Process, free_port
 from ..scripted_backend import Script, scripted_backend
 from .bot_api import PERSON, TOKEN, BotApi, Failure
-from .conftest import BotProcess, RunningBot, sample, until
+from .conftest import NO_PROGRESS, BotProcess, RunningBot, sample, until
 
 MakeBot = Callable[..., RunningBot]
 RU, EN = Phrases("ru"), Phrases("en")
@@ -156,7 +158,7 @@ def test_long_work_is_told_and_can_be_cancelled(
     backend: str, script: Script, telegram: BotApi, make_bot: MakeBot
 ) -> None:
     script.ending = None
-    make_bot(backend)
+    make_bot(backend, Rhythm(first_s=0.3, every_s=0.2))
     telegram.send(telegram.recording("voice", b"sound"))
     shown = telegram.wait("sendMessage")
     until(
@@ -445,22 +447,30 @@ def test_a_webhook_takes_messages_with_the_secret_only(
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("settings", "told"),
     [
-        ({"TELEGRAM_TOKEN": ""}, "@BotFather"),
-        ({"TELEGRAM_TOKEN": "nonsense"}, "does not look like"),
-        ({"TELEGRAM_TOKEN": "1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, "does not know"),
-        ({"TELEGRAM_WEBHOOK_URL": "https://example.org/"}, "TELEGRAM_WEBHOOK_SECRET"),
+        ({"telegram_token": ""}, "@BotFather"),
+        ({"telegram_token": "nonsense"}, "does not look like"),
+        ({"telegram_token": "1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, "does not know"),
+        ({"telegram_webhook_url": "https://example.org/"}, "TELEGRAM_WEBHOOK_SECRET"),
     ],
 )
 def test_a_bot_that_cannot_start_says_why(
-    telegram: BotApi, tmp_path: Path, environment: dict[str, str], told: str
+    telegram: BotApi, tmp_path: Path, settings: dict[str, str], told: str
 ) -> None:
-    bot = BotProcess(tmp_path, **{"TELEGRAM_API_URL": telegram.url, **environment})
+    given = {"telegram_api_url": telegram.url, "data_dir": tmp_path, **settings}
+    bot = RunningBot(NO_PROGRESS, **given)
+    until(lambda: bot.error)
+    bot.stop()
+    assert isinstance(bot.error, CannotStart)
+    assert told in str(bot.error)
+
+
+def test_the_process_of_such_a_bot_ends_with_one_line(tmp_path: Path) -> None:
+    bot = BotProcess(tmp_path, TELEGRAM_TOKEN="")
     assert bot.wait() == 1
-    log = bot.log.read_text(encoding="utf-8")
-    assert told in log
-    assert "Traceback" not in log
+    [line] = [row for row in bot.log.read_text().splitlines() if "WARNING" not in row]
+    assert line.startswith("The bot does not start. TELEGRAM_TOKEN is empty")
 
 
 def test_the_bot_needs_nothing_of_the_other_services() -> None:

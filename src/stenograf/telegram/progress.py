@@ -13,6 +13,7 @@ from aiogram.types import InlineKeyboardMarkup, Message
 
 _TYPING_S = 4.5  # Telegram shows "typing…" for five seconds
 _STEP_S = 0.25
+_LAST_CALL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Progress:
     on_shown: Callable[[int], None]
     shown_id: int = 0
     rhythm: Rhythm = Rhythm()
+    _over: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
@@ -50,9 +52,10 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         assert self._task is not None
+        self._over.set()
+        # A message on its way is waited for: its number is needed to remove it.
+        await asyncio.wait({self._task}, timeout=_LAST_CALL_S)
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
         if exc_type is None or not issubclass(exc_type, asyncio.CancelledError):
             await self._remove()
 
@@ -60,7 +63,7 @@ class Progress:
         began = time.monotonic()
         typed = changed = -1e9
         text = ""
-        while True:
+        while not self._over.is_set():
             now = time.monotonic()
             if now - typed >= _TYPING_S:
                 typed = now
@@ -69,7 +72,9 @@ class Progress:
             if due and text != self.told():
                 changed, text = now, self.told()
                 await self._tell(text)
-            await asyncio.sleep(_STEP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STEP_S):
+                    await self._over.wait()
 
     async def _type(self) -> None:
         bot, chat = self.message.bot, self.message.chat
