@@ -16,7 +16,7 @@ from stenograf.contract.pcm import Waveform
 from stenograf.llm.engines.base import Capabilities, EngineOptions, EngineUnfit, Stop
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.models import Report
-from stenograf.llm.whisper.checkpoint import open_checkpoint
+from stenograf.llm.whisper.checkpoint import CONVERTED, Checkpoint, open_checkpoint
 from stenograf.llm.whisper.convert import Storage, converted
 from stenograf.llm.whisper.ct2_folder import is_ct2_folder, open_ct2_folder
 from stenograf.llm.whisper.driver import WhisperEngine
@@ -31,6 +31,7 @@ from stenograf.llm.whisper.vocabulary import Vocabulary
 
 _POLL_S = 0.02
 _FRAMES_PER_STEP = 2  # mel frames for one encoder frame
+_NARROW = 384  # of whisper-tiny: rounding fewer weights to int8 costs text and saves no time
 _BEST_OF = 5  # drawn side by side when sampling, the likeliest is kept
 
 
@@ -106,7 +107,18 @@ class _Hearing:
 
     def read(self, windows: Sequence[int], rung: Rung) -> list[Hypothesis]:
         """See `Hearing.read`."""
+        # One call bars the same timestamps for all its windows, and on a CPU its batch saves
+        # little: window by window each keeps its own end of the sound.
+        size = 1 if self._model.device == "cpu" else len(windows)
+        return [
+            hypothesis
+            for first in range(0, len(windows), size)
+            for hypothesis in self._generate(windows[first : first + size], rung)
+        ]
+
+    def _generate(self, windows: Sequence[int], rung: Rung) -> list[Hypothesis]:
         vocabulary = self._vocabulary
+        _check(self._stop)
         prompts = [
             [
                 *self._prompt,
@@ -218,10 +230,17 @@ def load_ct2_whisper(settings: EngineSettings, report: Report) -> Ct2Whisper:
     Raises StenografError in words for whoever set LOCAL_LLM_MODEL, COMPUTE_TYPE or DEVICE.
     """
     device, index = _device(settings.device)
-    compute_type = _compute_type(settings.compute_type, device)
     folder = locate(settings.model, settings.hf_home / "hub", report)
     report(0.9, "Checking the model's files.")
-    ready = open_ct2_folder(_converted(folder, compute_type, settings.data_dir, report))
+    if is_ct2_folder(folder):
+        compute_type = choose_compute_type(settings.compute_type, device)
+        ready = open_ct2_folder(folder)
+    else:
+        checkpoint = open_checkpoint(folder, settings.data_dir / CONVERTED)
+        width = int(checkpoint.config["d_model"])
+        compute_type = choose_compute_type(settings.compute_type, device, width)
+        report(0.92, "Converting the weights for CTranslate2, unless that was done before.")
+        ready = open_ct2_folder(_converted(checkpoint, compute_type, settings.data_dir))
     report(0.95, "Reading the weights.")
     try:
         model = ctranslate2.models.Whisper(
@@ -265,15 +284,11 @@ def load_ct2_whisper(settings: EngineSettings, report: Report) -> Ct2Whisper:
     )
 
 
-def _converted(folder: Path, compute_type: str, data_dir: Path, report: Report) -> Path:
-    if is_ct2_folder(folder):
-        return folder
-    parent = data_dir / "converted_models"
-    checkpoint = open_checkpoint(folder, parent)
-    report(0.92, "Converting the weights for CTranslate2, unless that was done before.")
+def _converted(checkpoint: Checkpoint, compute_type: str, data_dir: Path) -> Path:
     vocabulary = load_vocabulary(checkpoint)
     heads = load_heads(checkpoint, vocabulary)
-    return converted(checkpoint, vocabulary, heads, storage_for(compute_type), parent)
+    storage = storage_for(compute_type)
+    return converted(checkpoint, vocabulary, heads, storage, data_dir / CONVERTED)
 
 
 def storage_for(compute_type: str) -> Storage:
@@ -297,11 +312,15 @@ def _device(name: str) -> tuple[str, int]:
     return device, int(index or 0)
 
 
-def _compute_type(name: str, device: str) -> str:
-    """The number format for a `COMPUTE_TYPE` setting; auto is what the device computes fast."""
+def choose_compute_type(name: str, device: str, width: int = _NARROW) -> str:
+    """The number format for a `COMPUTE_TYPE` setting; auto is what the device computes fast.
+
+    `width` is the model's d_model. Raises StenografError for what the device cannot do.
+    """
     possible = ctranslate2.get_supported_compute_types(device)
     if name == "auto":
-        wanted = ("int8",) if device == "cpu" else ("float16", "int8_float32")
+        on_cpu = ("int8",) if width >= _NARROW else ()
+        wanted = on_cpu if device == "cpu" else ("float16", "int8_float32")
         return next((each for each in wanted if each in possible), "float32")
     if name not in possible:
         raise StenografError(

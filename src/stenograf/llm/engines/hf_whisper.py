@@ -11,7 +11,7 @@ from stenograf.llm.engines.base import Capabilities, EngineOptions, Stop, Window
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.models import Report
 from stenograf.llm.whisper.alignment_heads import Heads
-from stenograf.llm.whisper.checkpoint import open_checkpoint
+from stenograf.llm.whisper.checkpoint import CONVERTED, open_checkpoint
 from stenograf.llm.whisper.decoder import listen
 from stenograf.llm.whisper.driver import WhisperEngine
 from stenograf.llm.whisper.features import LogMel
@@ -76,7 +76,7 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
     dtype = choose_dtype(settings.dtype, device)
     folder = locate(settings.model, settings.hf_home / "hub", report)
     report(0.9, "Checking the model's files.")
-    checkpoint = open_checkpoint(folder, settings.data_dir / "converted_models")
+    checkpoint = open_checkpoint(folder, settings.data_dir / CONVERTED)
     report(0.92, "Reading the weights.")
     vocabulary = load_vocabulary(checkpoint)
     model = load_weights(checkpoint, device, dtype)
