@@ -17,6 +17,7 @@ from stenograf.llm.native.build import LIBRARY
 
 _ABI = 1
 _MAX_HEAD_SIZE = 128
+_MAX_SIZE, _MAX_VOCABULARY = 10_000, 1 << 20
 _MAX_THREADS = 256
 _MAX_ROWS = 4096
 _NAME_BYTES = 128
@@ -31,7 +32,10 @@ class NativeUnavailable(EngineUnfit):
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a Whisper model; `max_frames` are those after the convolutions."""
+    """The sizes of a Whisper model; `max_frames` are those after the convolutions.
+
+    `precise` takes 16 bits for activations instead of 8, at twice the cost of a product.
+    """
 
     mels: int
     width: int
@@ -43,6 +47,7 @@ class Shape:
     vocabulary: int
     max_frames: int
     max_tokens: int
+    precise: bool = False
 
     @property
     def head_size(self) -> int:
@@ -52,7 +57,9 @@ class Shape:
     def check(self) -> None:
         """Raise ValueError for sizes that the library was not made for."""
         for each in fields(self):
-            if not 1 <= getattr(self, each.name) <= 1 << 20:
+            most = _MAX_VOCABULARY if each.name == "vocabulary" else _MAX_SIZE
+            least = 0 if each.name == "precise" else 1
+            if not least <= getattr(self, each.name) <= most:
                 raise ValueError(f"{each.name} is {getattr(self, each.name)}")
         if self.width % self.heads or self.head_size > _MAX_HEAD_SIZE:
             raise ValueError(f"{self.heads} heads of a width of {self.width}")
@@ -342,7 +349,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "st_decode_select": (c_int32, [c_void_p, ints, c_int32]),
         "st_test_linear": (
             c_int32,
-            [c_char_p, floats, c_int32, floats, c_int32, c_int32, floats, floats],
+            [c_char_p, floats, c_int32, floats, c_int32, c_int32, floats, c_int32, floats],
         ),
         "st_test_norm": (c_int32, [c_char_p, floats, c_int32, c_int32, floats, floats, floats]),
         "st_test_attention": (c_int32, [c_char_p, floats, c_int32, c_int32, c_int32, floats]),

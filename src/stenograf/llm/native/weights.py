@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stenograf.llm.native.library import Model, Shape
 from stenograf.llm.whisper.weights import Weights
 
+_NARROW = 384  # narrower than whisper-tiny: cheap to compute, and noise of 8 bits costs words
 _ROWS_AT_ONCE = 4096  # of the embedding, by far the largest tensor
 
 
@@ -30,6 +31,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         vocabulary=int(config["vocab_size"]),
         max_frames=int(config["max_source_positions"]),
         max_tokens=int(config["max_target_positions"]),
+        precise=int(config["d_model"]) < _NARROW,
     )
     shape.check()
     return shape

@@ -10,11 +10,12 @@ static void nothing(void) {}
 /* AVX-512 and AMX share everything but the dot products and the encoder's attention. */
 #define TABLE(isa, ops, less, attention, start, stop)                                              \
     const kernels kernels_##isa = {                                                                \
-        .name = #isa, .offset = less, .dot = dot_##isa, .quantize = quantize_##ops,              \
+        .name = #isa, .offset = less, .dot = dot_##isa, .quantize = quantize_##ops,                \
+        .quantize_fine = quantize_fine_##ops, .quantize_signed = quantize_signed_##ops,            \
         .finish = finish_##ops, .norm = norm_##ops, .gelu = gelu_##ops, .softmax = softmax_##ops,  \
         .attend = attend_##attention, .attend_scratch = attend_scratch_##attention,                \
-        .blend = blend_##ops, .dot_bf16 = dot_bf16_##ops, .add_bf16 = add_bf16_##ops,              \
-        .to_bf16 = to_bf16_##ops, .begin = start, .end = stop}
+        .dot_bf16 = dot_bf16_##ops, .add_bf16 = add_bf16_##ops, .to_bf16 = to_bf16_##ops,          \
+        .begin = start, .end = stop}
 
 TABLE(base, base, 0, base, nothing, nothing);
 #ifdef WITH_avx2

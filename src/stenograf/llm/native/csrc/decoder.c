@@ -16,6 +16,7 @@ void st_decode_free(st_decode *z)
     for (int i = 0; z->pages && i < pages; i++) free(z->pages[i]);
     for (int i = 0; z->desks && i < pool_threads(z->model->pool); i++) {
         codes_free(&z->desks[i].queries);
+        codes_free(&z->desks[i].chances);
         free(z->desks[i].row);
         free(z->desks[i].scores);
         free(z->desks[i].mixed);
@@ -32,16 +33,18 @@ void st_decode_free(st_decode *z)
 
 static int make_desks(st_decode *z, int threads)
 {
-    const size_t f = sizeof(float), size = (size_t)round_up(z->model->head_size, DEEP);
-    /* scores of tokens before are for one lane, scores of the sound for TALL of them */
-    size_t scores = (size_t)most(TALL * z->longest, round_up(z->model->shape.max_tokens, 16));
+    const st_model *m = z->model;
+    const size_t f = sizeof(float), size = (size_t)round_up(m->head_size, DEEP);
+    /* scores of tokens before are for one lane, scores of the sound for TOGETHER */
+    size_t scores = (size_t)most(TOGETHER * z->longest, round_up(m->shape.max_tokens, 16));
     z->desks = calloc((size_t)threads, sizeof *z->desks);
     for (int i = 0; z->desks && i < threads; i++) {
         desk *desk = &z->desks[i];
-        desk->row = aligned(most((int)size, z->model->shape.width) * f);
+        desk->row = aligned((size_t)most((int)size, m->shape.width) * f);
         desk->scores = aligned(scores * f);
-        desk->mixed = aligned(4 * size * f);
-        if (!codes_new(&desk->queries, TALL, z->model->head_size) || !desk->row || !desk->scores
+        desk->mixed = aligned(TOGETHER * size * f);
+        if (!codes_new(&desk->queries, TOGETHER, m->head_size, 2)
+            || !codes_new(&desk->chances, TOGETHER, z->longest, 2) || !desk->row || !desk->scores
             || !desk->mixed)
             return 0;
     }
@@ -56,7 +59,7 @@ static int make_lanes(st_decode *z, int lanes)
     z->lanes = lanes;
     z->states = aligned(2 * (size_t)lanes * (size_t)s->width * sizeof(float));
     z->wide = aligned((size_t)lanes * (size_t)wide * sizeof(float));
-    return codes_new(&z->codes, lanes, wide) && z->states && z->wide;
+    return codes_new(&z->codes, lanes, wide, z->model->parts) && z->states && z->wide;
 }
 
 st_decode *st_decode_new(st_model *m, st_sound *const *sounds, int32_t rows)

@@ -6,12 +6,14 @@
 
 enum {
     PAGE = 32,        /* positions whose keys and values are allocated together */
+    TOGETHER = TALL / 2, /* tokens that attend to a sound together */
     LANES_AT_ONCE = 64, /* tokens that go through the layers together, unless there are more rows */
 };
 
-/* What one thread needs for attention. */
+/* What one thread needs for attention. Queries and chances have 16 bits: int8 keys and values are
+ * noise enough. */
 typedef struct {
-    codes queries;
+    codes queries, chances;
     float *row, *scores, *mixed;
 } desk;
 

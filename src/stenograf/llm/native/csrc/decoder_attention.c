@@ -85,22 +85,19 @@ static void answer(st_decode *z, desk *desk, const st_sound *sound, const int *l
                    int head, float *out)
 {
     const st_model *m = z->model;
-    const size_t longest = (size_t)z->longest, wide = (size_t)sound->wide;
-    size_t first = ((size_t)z->layer * (size_t)sound->heads + (size_t)head) * (size_t)sound->padded;
-    const float *scale = sound->value_scale + first;
+    const float *scale = sound_value_scale(sound, z->layer, head);
+    const matrix values = sound_values(sound, z->layer, head);
     for (int i = 0; i < n; i++) {
-        float *chances = desk->scores + (size_t)i * longest;
+        float *chances = desk->scores + (size_t)i * (size_t)z->longest;
         m->kernels->softmax(chances, sound->frames);
         for (int t = 0; t < sound->frames; t++) chances[t] *= scale[t];
+        codes_set(m->kernels, &desk->chances, i, i + 1, chances, 0, sound->frames);
     }
-    for (int i = 0; i < n; i += 4) {
-        int rows = n - i < 4 ? n - i : 4;
-        m->kernels->blend(desk->scores + (size_t)i * longest, longest, rows,
-                          sound->values + first * wide, sound->frames, sound->wide, desk->mixed);
-        for (int j = 0; j < rows; j++)
-            memcpy(out + (size_t)lanes[i + j] * (size_t)m->shape.width + head * m->head_size,
-                   desk->mixed + (size_t)j * wide, (size_t)m->head_size * sizeof *out);
-    }
+    finish how = {.out = desk->mixed, .stride = (size_t)sound->wide};
+    multiply(m->kernels, &desk->chances, 0, n, &values, 0, values.n, &how);
+    for (int i = 0; i < n; i++)
+        memcpy(out + (size_t)lanes[i] * (size_t)m->shape.width + head * m->head_size,
+               desk->mixed + (size_t)i * (size_t)sound->wide, (size_t)m->head_size * sizeof *out);
 }
 
 /* One head for all rows over the sound of row `number / heads`: only its first row does the work,
@@ -115,10 +112,10 @@ static void attend_to_sound(void *context, int number, int thread)
     for (int i = 0; i < row; i++)
         if (z->sounds[i] == sound) return;
     matrix keys = sound_keys(sound, z->layer, head);
-    int lanes[TALL], n = 0;
+    int lanes[TOGETHER], n = 0;
     for (int lane = row * z->count; lane < z->rows * z->count; lane++) {
         if (z->sounds[lane / z->count] == sound) lanes[n++] = lane;
-        if (n < TALL && lane + 1 < z->rows * z->count) continue;
+        if (n < TOGETHER && lane + 1 < z->rows * z->count) continue;
         if (n) {
             score(z, desk, &keys, c->queries, lanes, n, head);
             keep_scores(z, desk, lanes, n, head, sound->frames);

@@ -14,7 +14,7 @@ typedef struct {
     void *attention;
 } bench;
 
-typedef struct {
+typedef struct encoder {
     const st_model *model;
     int frames;
     float *input;  /* (2 * frames + 2, mels): a frame of zeros at either end */
@@ -66,7 +66,7 @@ static int encoder_new(encoder *e, const st_model *m, int frames)
         b->row = aligned(d * f);
         b->hidden = aligned(FRAMES * (size_t)wide * f);
         b->attention = aligned(m->kernels->attend_scratch(frames, m->head_size));
-        ready = codes_new(&b->codes, FRAMES, wide) && b->row && b->hidden && b->attention;
+        ready = codes_new(&b->codes, FRAMES, wide, m->parts) && b->row && b->hidden && b->attention;
     }
     /* a model with few heads would leave threads without work */
     e->splits = most(1, least(8, (4 * threads + s->heads - 1) / s->heads));
@@ -178,6 +178,13 @@ static void last_norm(void *context, int number, int thread)
     }
 }
 
+static void seal(void *context, int number, int thread)
+{
+    (void)thread;
+    const encoder *e = context;
+    sound_seal(e->sound, number / e->sound->heads, number % e->sound->heads);
+}
+
 static void run(encoder *e, const float *features)
 {
     const st_model *m = e->model;
@@ -195,29 +202,44 @@ static void run(encoder *e, const float *features)
         pool_run(m->pool, blocks(e->frames), feed_forward, e);
     }
     pool_run(m->pool, blocks(e->frames), last_norm, e);
+    if (e->sound) pool_run(m->pool, m->shape.decoder_layers * m->shape.heads, seal, e);
+}
+
+void encoder_room_free(st_model *m)
+{
+    if (!m->encoder_room) return;
+    encoder_free(m->encoder_room, pool_threads(m->pool));
+    free(m->encoder_room);
+    m->encoder_room = NULL;
+}
+
+/* The encoder's memory for windows of this length: nearly all are of one. */
+static encoder *room(st_model *m, int frames)
+{
+    if (m->encoder_room && m->encoder_room->frames == frames) return m->encoder_room;
+    encoder_room_free(m);
+    encoder *e = calloc(1, sizeof *e);
+    if (e && encoder_new(e, m, frames)) return m->encoder_room = e;
+    free(e);
+    return NULL;
 }
 
 st_sound *st_hear(st_model *m, const float *features, int32_t frames)
 {
-    encoder e;
-    st_sound *sound = sound_new(m, frames);
+    encoder *e = room(m, frames);
+    st_sound *sound = e ? sound_new(m, frames) : NULL;
     if (!sound) return NULL;
-    if (!encoder_new(&e, m, frames)) {
-        st_sound_free(sound);
-        return NULL;
-    }
-    e.sound = sound;
-    run(&e, features);
-    encoder_free(&e, pool_threads(m->pool));
+    e->sound = sound;
+    run(e, features);
     return sound;
 }
 
 int32_t st_encode(st_model *m, const float *features, int32_t frames, float *states)
 {
-    encoder e;
-    if (!encoder_new(&e, m, frames)) return ST_NO_MEMORY;
-    run(&e, features);
-    memcpy(states, e.states, (size_t)frames * (size_t)m->shape.width * sizeof *states);
-    encoder_free(&e, pool_threads(m->pool));
+    encoder *e = room(m, frames);
+    if (!e) return ST_NO_MEMORY;
+    e->sound = NULL;
+    run(e, features);
+    memcpy(states, e->states, (size_t)frames * (size_t)m->shape.width * sizeof *states);
     return ST_OK;
 }

@@ -9,7 +9,7 @@ enum {
     PANEL = 32,    /* outputs computed together: two vectors of 16 */
     BLOCK = 16,    /* outputs that are interleaved in memory */
     DEEP = 64,     /* inputs are padded to a multiple of this: the depth of an AMX tile */
-    TALL = 32,     /* rows computed together; activations are readable up to a multiple of it */
+    TALL = 32,     /* lines computed together; activations are readable up to a multiple of it */
     QUERIES = 32,  /* queries that encoder attention takes at once */
 };
 
@@ -26,11 +26,14 @@ typedef struct {
     float *bias;          /* may be NULL */
 } matrix;
 
-/* Rows of activations as unsigned bytes: x = scale * (code - offset - zero). */
+/* Rows of activations as unsigned bytes, one line of them per row: x = scale * (code - offset -
+ * zero). With two lines per row the first is the high byte of a 16-bit code and the second the low
+ * one, and x is the sum of what both say. */
 typedef struct {
-    uint8_t *codes;       /* rows * stride */
+    uint8_t *codes;       /* lines * stride */
     int stride;
-    float *scale;
+    int parts;            /* lines per row: 1 or 2 */
+    float *scale;         /* per line */
     int32_t *zero;
 } codes;
 
@@ -46,11 +49,16 @@ typedef struct {
 typedef struct {
     const char *name;
     int offset;           /* what `dot` takes from each activation code */
-    /* acc[row][PANEL] = sums over `deep` of (a[row] - offset) * panel, for rows <= TALL */
-    void (*dot)(const uint8_t *a, int stride, int rows, const int8_t *panel, int deep,
+    /* acc[line][PANEL] = sums over `deep` of (a[line] - offset) * panel, for lines <= TALL */
+    void (*dot)(const uint8_t *a, int stride, int lines, const int8_t *panel, int deep,
                 int32_t *acc);
-    /* x = scale * (out - zero), zeros in `out` from k up to deep */
+    /* Codes of x[0 .. k), zeros behind them up to `deep`, in one line or two. */
     void (*quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero);
+    void (*quantize_fine)(const float *x, int k, uint8_t *high, uint8_t *low, int deep,
+                          float *scale, int32_t *zero);
+    /* x = scale * out, out in -127 .. 127; returns the scale and the sum of the codes. */
+    float (*quantize_signed)(const float *x, int k, int8_t *out, int32_t *sum);
+    /* Results of `rows` rows from `acc`, which holds their lines. */
     void (*finish)(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,
                    int first_row, const finish *how);
     void (*norm)(const float *x, int k, const float *gain, const float *bias, float *out);
@@ -62,10 +70,6 @@ typedef struct {
     void (*attend)(const float *q, const float *k, const float *v, size_t stride, int frames,
                    int size, int first, int last, float *out, size_t out_stride, void *scratch);
     size_t (*attend_scratch)(int frames, int size);
-    /* out[r][0 .. size) = sum over t of p[r][t] * codes[t][0 .. size), size a multiple of 16, for
-     * rows <= 4 */
-    void (*blend)(const float *p, size_t p_stride, int rows, const int8_t *codes, int frames,
-                  int size, float *out);
     float (*dot_bf16)(const float *x, const uint16_t *y, int n);
     void (*add_bf16)(float p, const uint16_t *y, int n, float *out);
     void (*to_bf16)(const float *x, int n, uint16_t *out);

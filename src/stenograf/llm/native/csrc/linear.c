@@ -1,14 +1,21 @@
 #include "linear.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
 
 void *aligned(size_t bytes)
 {
-    size_t size = (bytes + 63) / 64 * 64;
-    void *memory = size < bytes ? NULL : aligned_alloc(64, size ? size : 64);
-    if (memory) memset(memory, 0, size);
+    const size_t step = bytes < HUGE_PAGE ? 64 : HUGE_PAGE;
+    size_t size = (bytes + step - 1) / step * step;
+    void *memory = size < bytes ? NULL : aligned_alloc(step, size ? size : step);
+    if (!memory) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (step == HUGE_PAGE) madvise(memory, size, MADV_HUGEPAGE); /* a wish: it may be refused */
+#endif
+    memset(memory, 0, size);
     return memory;
 }
 
@@ -42,23 +49,14 @@ static int8_t *block_of(const matrix *w, int row)
     return w->codes + (size_t)(row / BLOCK) * BLOCK * (size_t)w->deep + row % BLOCK * 4;
 }
 
-void matrix_set(matrix *w, int first, int count, const float *rows)
+void matrix_set(const kernels *kernels, matrix *w, int first, int count, const float *rows)
 {
-    for (int i = 0; i < count; i++) {
-        const float *x = rows + (size_t)i * (size_t)w->k;
-        float most = 0;
-        for (int k = 0; k < w->k; k++) most = fmaxf(most, fabsf(x[k]));
-        float scale = most > 1e-30f ? most / 127 : 1;
-        int8_t *out = block_of(w, first + i);
-        int32_t sum = 0;
-        for (int k = 0; k < w->k; k++) {
-            int32_t code = (int32_t)lrintf(x[k] / scale);
-            code = code > 127 ? 127 : code < -127 ? -127 : code;
-            out[k / 4 * 4 * BLOCK + k % 4] = (int8_t)code;
-            sum += code;
-        }
-        w->scale[first + i] = scale;
-        w->sum[first + i] = sum;
+    for (int i = first; i < first + count; i++) {
+        const float *x = rows + (size_t)(i - first) * (size_t)w->k;
+        int8_t codes[MOST_COLUMNS];
+        w->scale[i] = kernels->quantize_signed(x, w->k, codes, &w->sum[i]);
+        for (int k = 0; k < w->k; k += 4)
+            memcpy(block_of(w, i) + k * BLOCK, codes + k, (size_t)(w->k - k < 4 ? w->k - k : 4));
     }
 }
 
@@ -69,13 +67,13 @@ void matrix_row(const matrix *w, int row, float *out)
         out[k] = w->scale[row] * (float)codes[k / 4 * 4 * BLOCK + k % 4];
 }
 
-int codes_new(codes *a, int rows, int k)
+int codes_new(codes *a, int rows, int k, int parts)
 {
-    size_t tall = (size_t)round_up(rows, TALL);
-    *a = (codes){.stride = round_up(k, DEEP)};
-    a->codes = aligned(tall * (size_t)a->stride);
-    a->scale = aligned(tall * sizeof *a->scale);
-    a->zero = aligned(tall * sizeof *a->zero);
+    size_t lines = (size_t)round_up(rows * parts, TALL);
+    *a = (codes){.stride = round_up(k, DEEP), .parts = parts};
+    a->codes = aligned(lines * (size_t)a->stride);
+    a->scale = aligned(lines * sizeof *a->scale);
+    a->zero = aligned(lines * sizeof *a->zero);
     return a->codes && a->scale && a->zero;
 }
 
@@ -90,11 +88,16 @@ void codes_free(codes *a)
 void codes_set(const kernels *kernels, codes *a, int first, int last, const float *x, size_t stride,
                int k)
 {
-    for (int i = first; i < last; i++) {
-        kernels->quantize(x + (size_t)(i - first) * stride, k,
-                          a->codes + (size_t)i * (size_t)a->stride, round_up(k, DEEP), a->scale + i,
-                          a->zero + i);
-        a->zero[i] -= kernels->offset;
+    const int deep = round_up(k, DEEP);
+    for (int i = first; i < last; i++, x += stride) {
+        const int line = i * a->parts;
+        uint8_t *out = a->codes + (size_t)line * (size_t)a->stride;
+        if (a->parts == 2)
+            kernels->quantize_fine(x, k, out, out + a->stride, deep, a->scale + line,
+                                   a->zero + line);
+        else
+            kernels->quantize(x, k, out, deep, a->scale + line, a->zero + line);
+        for (int part = 0; part < a->parts; part++) a->zero[line + part] -= kernels->offset;
     }
 }
 
@@ -102,11 +105,12 @@ void multiply(const kernels *kernels, const codes *a, int first, int last, const
               int from, int to, const finish *how)
 {
     int32_t acc[TALL * PANEL] __attribute__((aligned(64)));
+    const int step = TALL / a->parts;
     for (int n = from; n < to; n += PANEL)
-        for (int m = first; m < last; m += TALL) {
-            int rows = last - m < TALL ? last - m : TALL;
-            kernels->dot(a->codes + (size_t)m * (size_t)a->stride, a->stride, rows,
-                         w->codes + (size_t)n * (size_t)w->deep, w->deep, acc);
+        for (int m = first; m < last; m += step) {
+            int rows = last - m < step ? last - m : step;
+            kernels->dot(a->codes + (size_t)(m * a->parts) * (size_t)a->stride, a->stride,
+                         rows * a->parts, w->codes + (size_t)n * (size_t)w->deep, w->deep, acc);
             kernels->finish(acc, rows, w, n, a, m, how);
         }
 }

@@ -149,6 +149,7 @@ st_model *st_model_new(const st_shape *shape, int32_t threads, const char *isa)
     if (!m) return NULL;
     m->shape = *shape;
     m->head_size = shape->width / shape->heads;
+    m->parts = shape->precise ? 2 : 1;
     m->kernels = chosen;
     m->pool = pool_new(threads, chosen);
     m->encoder = calloc((size_t)shape->encoder_layers, sizeof *m->encoder);
@@ -196,6 +197,7 @@ void st_model_free(st_model *m)
     free(m->encoder);
     free(m->decoder);
     free(m->tensors);
+    encoder_room_free(m);
     pool_free(m->pool);
     free(m);
 }
@@ -216,7 +218,7 @@ int32_t st_model_set(st_model *m, const char *name, int32_t first, int32_t count
         if (columns != t->columns || first != t->given || count < 0 || count > t->rows - first)
             return ST_BAD_SHAPE;
         if (t->linear)
-            matrix_set(t->linear, t->first + first, count, rows);
+            matrix_set(m->kernels, t->linear, t->first + first, count, rows);
         else
             memcpy(t->floats + (size_t)first * (size_t)columns, rows,
                    (size_t)count * (size_t)columns * sizeof *rows);

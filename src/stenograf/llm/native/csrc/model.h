@@ -24,6 +24,7 @@ typedef struct tensor tensor;
 struct st_model {
     st_shape shape;
     int head_size;
+    int parts; /* lines of codes per row of activations */
     const kernels *kernels;
     pool *pool;
     matrix conv1, conv2;
@@ -37,23 +38,33 @@ struct st_model {
     tensor *tensors; /* by name, until the model is sealed */
     int n_tensors;
     size_t bytes;
+    struct encoder *encoder_room; /* memory of the encoder, kept from window to window */
 };
 
-/* What the decoder attends to in one window, per layer and head: keys as a matrix of `frames`
- * outputs, values as rows of int8 with one scale each. */
+/* What the decoder attends to in one window, per layer and head. Keys are a matrix of `frames`
+ * outputs. Values are one of `frames` inputs, the scale of each standing before the products. */
 struct st_sound {
-    int frames, padded; /* padded: rows of keys and scales, a multiple of PANEL */
-    int deep, wide;     /* bytes of a key and of a value */
+    int frames;
+    int padded; /* frames in memory, a multiple of DEEP */
+    int deep;   /* bytes of a key */
+    int wide;   /* values of a frame, a multiple of PANEL */
     int layers, heads;
     int8_t *keys, *values;
     float *key_scale, *value_scale; /* (layers, heads, padded) */
-    int32_t *key_sum;
+    int32_t *key_sum, *value_sum;   /* (layers, heads, padded) and (layers, heads, wide) */
+    float *ones;                    /* (wide) */
 };
 
+void encoder_room_free(st_model *model);
+
 st_sound *sound_new(const st_model *model, int frames);
-/* Store keys and values of one layer, float32 (last - first, 2 * width), for these frames. */
+/* Store keys and values of one layer, float32 (last - first, 2 * width), for these frames; `first`
+ * is a multiple of four. Threads may do so side by side, and sound_seal when all is there. */
 void sound_set(const st_model *model, st_sound *sound, int layer, int first, int last,
                const float *keys_values);
+void sound_seal(st_sound *sound, int layer, int head);
 matrix sound_keys(const st_sound *sound, int layer, int head);
+matrix sound_values(const st_sound *sound, int layer, int head);
+const float *sound_value_scale(const st_sound *sound, int layer, int head);
 
 #endif

@@ -5,11 +5,10 @@
 #include "vec.h"
 #include "variant.h"
 
-enum { TOP = 255 }; /* the largest code */
-
-void VARIANT(quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero)
+/* Smallest and largest of x and zero, which every range of codes represents. */
+INLINE void range(const float *x, int k, float *least, float *most)
 {
-    vf low = all(0), high = all(0); /* zero is always representable */
+    vf low = all(0), high = all(0);
     int i = 0;
     for (; i + LANES <= k; i += LANES) {
         vf v = load(x + i);
@@ -21,24 +20,80 @@ void VARIANT(quantize)(const float *x, int k, uint8_t *out, int deep, float *sca
         low = min_vf(v, low);
         high = max_vf(v, high);
     }
-    float least = -max_of(-low), most = max_of(high);
-    float step = (most - least) / (float)TOP;
-    if (!(step > 1e-30f && step < 1e30f)) step = 1; /* zeros, or not finite */
-    int32_t origin = (int32_t)(-least / step + 0.5f);
-    origin = origin < 0 ? 0 : origin > TOP ? TOP : origin;
-    *scale = step;
-    *zero = origin;
-    vf inverse = all(1 / step), shift = all((float)origin + 0.5f), ceiling = all((float)TOP);
-    for (i = 0; i + LANES <= k; i += LANES) {
-        vf v = min_vf(max_vf(load(x + i) * inverse + shift, all(0)), ceiling);
-        vb bytes = __builtin_convertvector(to_int(v), vb);
-        memcpy(out + i, &bytes, sizeof bytes);
-    }
-    for (; i < k; i++) {
-        float v = x[i] / step + (float)origin + 0.5f;
-        out[i] = (uint8_t)(v > 0 ? v < (float)TOP ? v : (float)TOP : 0);
-    }
+    *least = -max_of(-low);
+    *most = max_of(high);
+}
+
+/* Codes 0 .. top of LANES floats, or of the last `n`, which zeros follow. */
+INLINE vi codes_at(const float *x, int n, float inverse, float shift, float top)
+{
+    vf v = n >= LANES ? load(x) : load_some(x, n, 0);
+    return to_int(min_vf(max_vf(v * inverse + shift, all(0)), all(top)));
+}
+
+INLINE void store_bytes(uint8_t *out, vi v, int n)
+{
+    vb bytes = __builtin_convertvector(v, vb);
+    if (n >= LANES) memcpy(out, &bytes, sizeof bytes);
+    else memcpy(out, &bytes, (size_t)n);
+}
+
+/* Step and origin of codes 0 .. top for x; zeros or numbers that are not finite give a step of 1. */
+INLINE float step_of(const float *x, int k, int top, int32_t *origin)
+{
+    float least, most;
+    range(x, k, &least, &most);
+    float step = (most - least) / (float)top;
+    if (!(step > 1e-30f && step < 1e30f)) step = 1;
+    float zero = -least / step + 0.5f;
+    *origin = zero < (float)top ? (int32_t)zero : top;
+    return step;
+}
+
+void VARIANT(quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero)
+{
+    *scale = step_of(x, k, 255, zero);
+    float inverse = 1 / *scale, shift = (float)*zero + 0.5f;
+    for (int i = 0; i < k; i += LANES)
+        store_bytes(out + i, codes_at(x + i, k - i, inverse, shift, 255), k - i);
     memset(out + k, 0, (size_t)(deep - k)); /* the weights there are zero */
+}
+
+void VARIANT(quantize_fine)(const float *x, int k, uint8_t *high, uint8_t *low, int deep,
+                            float *scale, int32_t *zero)
+{
+    int32_t origin;
+    float step = step_of(x, k, 65535, &origin);
+    float inverse = 1 / step, shift = (float)origin + 0.5f;
+    for (int i = 0; i < k; i += LANES) {
+        vi v = codes_at(x + i, k - i, inverse, shift, 65535);
+        store_bytes(high + i, v >> 8, k - i);
+        store_bytes(low + i, v & 255, k - i);
+    }
+    memset(high + k, 0, (size_t)(deep - k));
+    memset(low + k, 0, (size_t)(deep - k));
+    scale[0] = 256 * step;
+    scale[1] = step;
+    zero[0] = origin >> 8;
+    zero[1] = origin & 255;
+}
+
+float VARIANT(quantize_signed)(const float *x, int k, int8_t *out, int32_t *sum)
+{
+    float least, most;
+    range(x, k, &least, &most);
+    most = most > -least ? most : -least;
+    float step = most > 1e-30f && most < 1e30f ? most / 127 : 1, inverse = 1 / step;
+    vi total = all_int(0);
+    for (int i = 0; i < k; i += LANES) {
+        vi v = codes_at(x + i, k - i, inverse, 127.5f, 254) - 127; /* zeros behind the last */
+        vsb bytes = __builtin_convertvector(v, vsb);
+        total += v;
+        memcpy(out + i, &bytes, (size_t)(k - i < LANES ? k - i : LANES));
+    }
+    *sum = 0;
+    for (int j = 0; j < LANES; j++) *sum += total[j];
+    return step;
 }
 
 void VARIANT(finish)(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,
@@ -47,25 +102,23 @@ void VARIANT(finish)(const int32_t *acc, int rows, const matrix *w, int first, c
     int left = w->n - first < PANEL ? w->n - first : PANEL;
     for (int r = 0; r < rows; r++) {
         size_t row = (size_t)(first_row + r);
-        vi zero = all_int(a->zero[row]);
-        vf scale = all(a->scale[row]);
         float *out = how->out + row * how->stride + first;
         const float *added = how->added ? how->added + row * how->added_stride + first : NULL;
         for (int j = 0; j < left; j += LANES) {
             int n = left - j < LANES ? left - j : LANES;
-            vi sums = load_int(acc + r * PANEL + j) - zero * load_int(w->sum + first + j);
-            vf v = to_float(sums) * (scale * load(w->scale + first + j));
-            if (n == LANES) {
-                if (w->bias) v += load(w->bias + first + j);
-                if (how->gelu) v = gelu_vf(v);
-                if (added) v += load(added + j);
-                store(out + j, v);
-            } else {
-                if (w->bias) v += load_some(w->bias + first + j, n, 0);
-                if (how->gelu) v = gelu_vf(v);
-                if (added) v += load_some(added + j, n, 0);
-                store_some(out + j, v, n);
+            vi sum = load_int(w->sum + first + j);
+            vf v = all(0);
+            for (int part = 0; part < a->parts; part++) {
+                size_t line = row * (size_t)a->parts + (size_t)part;
+                const int32_t *sums = acc + (r * a->parts + part) * PANEL + j;
+                v += to_float(load_int(sums) - a->zero[line] * sum) * a->scale[line];
             }
+            v *= load(w->scale + first + j);
+            if (w->bias) v += n == LANES ? load(w->bias + first + j) : load_some(w->bias + first + j, n, 0);
+            if (how->gelu) v = gelu_vf(v);
+            if (added) v += n == LANES ? load(added + j) : load_some(added + j, n, 0);
+            if (n == LANES) store(out + j, v);
+            else store_some(out + j, v, n);
         }
     }
 }
@@ -114,46 +167,6 @@ void VARIANT(softmax)(float *x, int n)
     float inverse = 1 / sum_of(total);
     for (int i = 0; i < padded; i += LANES) store(x + i, load(x + i) * inverse);
     for (int i = n; i < padded; i++) x[i] = 0;
-}
-
-/* `vectors` neighbouring vectors of the result for `rows` rows; both are constants where it is
- * inlined, so that the accumulators stay in registers. */
-INLINE void blend(int rows, int vectors, const float *p, size_t p_stride, const int8_t *codes,
-                  int frames, int size, float *out)
-{
-    vf acc[4][4];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) acc[r][j] = all(0);
-    for (int t = 0; t < frames; t++) {
-        for (int j = 0; j < vectors; j++) {
-            vsb bytes;
-            memcpy(&bytes, codes + (size_t)t * (size_t)size + j * LANES, sizeof bytes);
-            vf v = to_float(__builtin_convertvector(bytes, vi));
-            for (int r = 0; r < rows; r++) acc[r][j] += v * p[(size_t)r * p_stride + (size_t)t];
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) store(out + (size_t)r * (size_t)size + j * LANES, acc[r][j]);
-}
-
-INLINE void blend_rows(int rows, const float *p, size_t p_stride, const int8_t *codes, int frames,
-                       int size, float *out)
-{
-    int d = 0;
-    for (; d + 4 * LANES <= size; d += 4 * LANES)
-        blend(rows, 4, p, p_stride, codes + d, frames, size, out + d);
-    for (; d < size; d += 16) blend(rows, 16 / LANES, p, p_stride, codes + d, frames, size, out + d);
-}
-
-void VARIANT(blend)(const float *p, size_t p_stride, int rows, const int8_t *codes, int frames,
-                    int size, float *out)
-{
-    switch (rows) {
-    case 1: blend_rows(1, p, p_stride, codes, frames, size, out); break;
-    case 2: blend_rows(2, p, p_stride, codes, frames, size, out); break;
-    case 3: blend_rows(3, p, p_stride, codes, frames, size, out); break;
-    default: blend_rows(4, p, p_stride, codes, frames, size, out); break;
-    }
 }
 
 float VARIANT(dot_bf16)(const float *x, const uint16_t *y, int n)

@@ -1,26 +1,34 @@
 /* Keys and values of a window for the decoder's cross-attention, int8 with a scale per frame. */
-#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model.h"
+
+enum { GROUP = 4 }; /* frames that are interleaved in the matrix of values */
 
 st_sound *sound_new(const st_model *m, int frames)
 {
     st_sound *s = calloc(1, sizeof *s);
     if (!s) return NULL;
     s->frames = frames;
-    s->padded = round_up(frames, PANEL);
+    s->padded = round_up(frames, DEEP);
     s->deep = round_up(m->head_size, DEEP);
-    s->wide = round_up(m->head_size, 16);
+    s->wide = round_up(m->head_size, PANEL);
     s->layers = m->shape.decoder_layers;
     s->heads = m->shape.heads;
-    size_t rows = (size_t)s->layers * (size_t)s->heads * (size_t)s->padded;
+    size_t heads = (size_t)s->layers * (size_t)s->heads, rows = heads * (size_t)s->padded;
     s->keys = aligned(rows * (size_t)s->deep);
     s->values = aligned(rows * (size_t)s->wide);
     s->key_scale = aligned(rows * sizeof *s->key_scale);
     s->value_scale = aligned(rows * sizeof *s->value_scale);
     s->key_sum = aligned(rows * sizeof *s->key_sum);
-    if (s->keys && s->values && s->key_scale && s->value_scale && s->key_sum) return s;
+    s->value_sum = aligned(heads * (size_t)s->wide * sizeof *s->value_sum);
+    s->ones = aligned((size_t)s->wide * sizeof *s->ones);
+    if (s->keys && s->values && s->key_scale && s->value_scale && s->key_sum && s->value_sum
+        && s->ones) {
+        for (int i = 0; i < s->wide; i++) s->ones[i] = 1;
+        return s;
+    }
     st_sound_free(s);
     return NULL;
 }
@@ -33,6 +41,8 @@ void st_sound_free(st_sound *s)
     free(s->key_scale);
     free(s->value_scale);
     free(s->key_sum);
+    free(s->value_sum);
+    free(s->ones);
     free(s);
 }
 
@@ -40,46 +50,78 @@ int32_t st_sound_frames(const st_sound *s) { return s->frames; }
 
 size_t st_sound_bytes(const st_sound *s)
 {
-    return (size_t)s->layers * (size_t)s->heads * (size_t)s->padded
-           * (size_t)(s->deep + s->wide + 12);
+    return (size_t)s->layers * (size_t)s->heads
+           * ((size_t)s->padded * (size_t)(s->deep + s->wide + 12) + (size_t)s->wide * 4);
 }
 
-static size_t first_row(const st_sound *s, int layer, int head)
+static size_t number_of(const st_sound *s, int layer, int head)
 {
-    return ((size_t)layer * (size_t)s->heads + (size_t)head) * (size_t)s->padded;
+    return (size_t)layer * (size_t)s->heads + (size_t)head;
 }
 
 matrix sound_keys(const st_sound *s, int layer, int head)
 {
-    size_t row = first_row(s, layer, head);
+    size_t row = number_of(s, layer, head) * (size_t)s->padded;
     return (matrix){.n = s->frames, .k = s->deep, .deep = s->deep,
                     .codes = s->keys + row * (size_t)s->deep, .scale = s->key_scale + row,
                     .sum = s->key_sum + row};
 }
 
-static void set_value(const float *x, int size, int8_t *out, float *scale)
+matrix sound_values(const st_sound *s, int layer, int head)
 {
-    float most = 1e-30f;
-    for (int d = 0; d < size; d++) most = fmaxf(most, fabsf(x[d]));
-    *scale = most / 127;
-    float inverse = 127 / most;
-    for (int d = 0; d < size; d++) out[d] = (int8_t)(x[d] * inverse + (x[d] < 0 ? -0.5f : 0.5f));
+    size_t number = number_of(s, layer, head), wide = (size_t)s->wide;
+    return (matrix){.n = s->wide, .k = s->frames, .deep = s->padded,
+                    .codes = s->values + number * wide * (size_t)s->padded, .scale = s->ones,
+                    .sum = s->value_sum + number * wide};
+}
+
+const float *sound_value_scale(const st_sound *s, int layer, int head)
+{
+    return s->value_scale + number_of(s, layer, head) * (size_t)s->padded;
+}
+
+/* Values of up to GROUP frames from frame t on, each `stride` floats from the next. */
+static void set_values(const st_model *m, st_sound *s, int layer, int head, int t, int n,
+                       const float *x, size_t stride)
+{
+    int8_t rows[GROUP][MOST_HEAD] = {0};
+    int32_t unused;
+    float *scale = s->value_scale + number_of(s, layer, head) * (size_t)s->padded + t;
+    int8_t *out = sound_values(s, layer, head).codes + t * BLOCK;
+    for (int i = 0; i < n; i++, x += stride)
+        scale[i] = m->kernels->quantize_signed(x, m->head_size, rows[i], &unused);
+    for (int d = 0; d < m->head_size; d++) {
+        int8_t group[GROUP] = {rows[0][d], rows[1][d], rows[2][d], rows[3][d]};
+        memcpy(out + (size_t)(d / BLOCK) * BLOCK * (size_t)s->padded + d % BLOCK * GROUP, group,
+               GROUP);
+    }
 }
 
 void sound_set(const st_model *m, st_sound *s, int layer, int first, int last,
                const float *keys_values)
 {
-    const int size = m->head_size;
     const size_t d = (size_t)m->shape.width;
     for (int head = 0; head < s->heads; head++) {
         matrix keys = sound_keys(s, layer, head);
-        keys.k = size;
-        size_t row = first_row(s, layer, head);
-        for (int t = first; t < last; t++) {
-            const float *x = keys_values + (size_t)(t - first) * 2 * d + (size_t)(head * size);
-            matrix_set(&keys, t, 1, x);
-            size_t at = row + (size_t)t;
-            set_value(x + d, size, s->values + at * (size_t)s->wide, s->value_scale + at);
+        keys.k = m->head_size;
+        for (int t = first; t < last; t += GROUP) {
+            const float *x = keys_values + (size_t)(t - first) * 2 * d + (size_t)(head * m->head_size);
+            int n = last - t < GROUP ? last - t : GROUP;
+            for (int i = 0; i < n; i++) matrix_set(m->kernels, &keys, t + i, 1, x + (size_t)i * 2 * d);
+            set_values(m, s, layer, head, t, n, x + d, 2 * d);
         }
+    }
+}
+
+void sound_seal(st_sound *s, int layer, int head)
+{
+    matrix values = sound_values(s, layer, head);
+    for (int d = 0; d < s->wide; d += BLOCK) {
+        const int8_t *codes = values.codes + (size_t)d * (size_t)s->padded;
+        int32_t sums[BLOCK * GROUP] = {0};
+        for (int t = 0; t < s->padded; t += GROUP, codes += BLOCK * GROUP)
+            for (int i = 0; i < BLOCK * GROUP; i++) sums[i] += codes[i];
+        for (int i = 0; i < BLOCK; i++)
+            values.sum[d + i] = sums[4 * i] + sums[4 * i + 1] + sums[4 * i + 2] + sums[4 * i + 3];
     }
 }

@@ -6,15 +6,15 @@
 #include "stenograf.h"
 
 int32_t st_test_linear(const char *isa, const float *x, int32_t m, const float *w, int32_t n,
-                       int32_t k, const float *bias, float *out)
+                       int32_t k, const float *bias, int32_t parts, float *out)
 {
     const kernels *chosen = kernels_for(isa);
     matrix weights = {0};
     codes a = {0};
     if (!chosen) return ST_UNKNOWN;
-    int ready = matrix_new(&weights, n, k, bias != NULL) && codes_new(&a, m, k);
+    int ready = matrix_new(&weights, n, k, bias != NULL) && codes_new(&a, m, k, parts);
     if (ready) {
-        matrix_set(&weights, 0, n, w);
+        matrix_set(chosen, &weights, 0, n, w);
         if (bias) memcpy(weights.bias, bias, (size_t)n * sizeof *bias);
         finish how = {.out = out, .stride = (size_t)n};
         chosen->begin();

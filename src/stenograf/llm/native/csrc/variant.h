@@ -10,12 +10,13 @@
 
 #define DECLARE(isa)                                                                               \
     void quantize_##isa(const float *, int, uint8_t *, int, float *, int32_t *);                   \
+    void quantize_fine_##isa(const float *, int, uint8_t *, uint8_t *, int, float *, int32_t *);   \
+    float quantize_signed_##isa(const float *, int, int8_t *, int32_t *);                          \
     void finish_##isa(const int32_t *, int, const matrix *, int, const codes *, int,               \
                       const finish *);                                                             \
     void norm_##isa(const float *, int, const float *, const float *, float *);                    \
     void gelu_##isa(float *, int);                                                                 \
     void softmax_##isa(float *, int);                                                              \
-    void blend_##isa(const float *, size_t, int, const int8_t *, int, int, float *);               \
     float dot_bf16_##isa(const float *, const uint16_t *, int);                                    \
     void add_bf16_##isa(float, const uint16_t *, int, float *);                                    \
     void to_bf16_##isa(const float *, int, uint16_t *);                                            \
