@@ -31,11 +31,12 @@ from .sounds import noise, silence, wav
 
 URL = "/asr"
 RECORDING = SAMPLES / "extension_ru.flac"
+MONOLOGUE = SAMPLES / "monologue_ru.flac"
 SPEECH = RECORDING.read_bytes()
 SILENCE = wav(silence(1))
 
 
-def raw_pcm(recording: Path = RECORDING) -> bytes:
+def raw_pcm(recording: Path) -> bytes:
     """What `ffmpeg -f s16le -ac 1 -ar 16000` makes of a sample, which is mono at 16 kHz."""
     waveform, rate = soundfile.read(recording, dtype="float32")
     assert (rate, waveform.ndim) == (16_000, 1)
@@ -53,7 +54,7 @@ def uploads(desk: Desk) -> list[Path]:
 
 
 def test_bazarr_finds_the_language_and_gets_subtitles(shared_house: House) -> None:
-    pcm = raw_pcm()
+    pcm = raw_pcm(MONOLOGUE)
     session = requests.Session()
     session.headers["User-Agent"] = "Subliminal/2.2"
     detected = session.post(
@@ -77,10 +78,22 @@ def test_bazarr_finds_the_language_and_gets_subtitles(shared_house: House) -> No
     )
     assert answer.status_code == 200
     subtitles = list(srt.parse(answer.content.decode()))
-    assert_heard(" ".join(cue.content for cue in subtitles), RECORDING)
-    assert all(0 <= cue.start.total_seconds() < cue.end.total_seconds() < 5 for cue in subtitles)
+    assert_heard(" ".join(cue.content for cue in subtitles), MONOLOGUE)
+    edges = [edge for cue in subtitles for edge in (cue.start, cue.end)]
+    assert edges == sorted(edges)
+    assert 60 < edges[-1].total_seconds() < 72
+    assert srt.compose(subtitles).strip() == answer.content.decode().strip()
+    events = pysubs2.SSAFile.from_string(answer.content.decode())
+    assert [event.plaintext for event in events] == [cue.content for cue in subtitles]
     job = session.get(f"{shared_house.url}/v1/jobs").json()["data"][0]
     assert (job["title"], job["filename"]) == ("Кино.mkv", "audio_file")
+    web = session.post(
+        f"{shared_house.url}{URL}",
+        params=params | {"output": "vtt"},
+        files={"audio_file": pcm},
+        timeout=(5, 120),
+    )
+    assert [cue.text for cue in webvtt.from_string(web.text)] == [cue.content for cue in subtitles]
     said_in_the_form = session.post(
         f"{shared_house.url}{URL}", data=params, files={"audio_file": pcm}, timeout=(5, 120)
     )
@@ -363,6 +376,16 @@ def test_what_is_wrong_is_said_and_leaves_no_upload(
     assert answer.status_code == status
     assert says in answer.json()["detail"]
     assert uploads(steady_desk) == before
+
+
+@pytest.mark.parametrize("name", ["a b.mp3 -i /etc/passwd", "../../x.wav", "…" * 200, "", "a.m3u8"])
+def test_a_file_may_be_called_anything(steady_desk: Desk, name: str) -> None:
+    answer = ask(steady_desk, name=name, params={"output": "srt"})
+    if name:
+        assert answer.status_code == 200
+        assert "раз два" in answer.text
+    else:
+        assert answer.status_code == 400, "without a name it is a field and no file"
 
 
 @pytest.mark.parametrize("file", [b"", b"this is no recording", b"\x00" * 5_000])

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
-from stenograf.backend.api.forms import Form
 from stenograf.backend.web import invalid_input
 from stenograf.contract.errors import BadOptions
 from stenograf.contract.options import DecodeOptions, TranscribeOptions
+from stenograf.forms import Form
 from stenograf.transcripts.languages import code_of
 
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})

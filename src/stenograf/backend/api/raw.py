@@ -7,12 +7,12 @@ from itertools import chain
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from stenograf.backend.api.forms import Form
 from stenograf.backend.api.given import Given
 from stenograf.backend.api.intake import Received, received
 from stenograf.backend.service import Service
 from stenograf.backend.uploads import Upload
 from stenograf.contract.pcm import stream_header
+from stenograf.forms import Form
 
 _BLOCK_BYTES = 1024**2
 
