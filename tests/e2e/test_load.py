@@ -78,6 +78,7 @@ def probe(url: str, stop: Event, out: Path) -> None:
     """Ask /health over one connection until told to stop; a process of its own, undisturbed."""
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or "", address.port, timeout=30)
+    requests.get(f"{url}/health", timeout=30)  # the first one ever may look at the model
     taken_s = []
     while not stop.is_set():
         began = time.perf_counter()
