@@ -29,7 +29,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process) -> 
 @pytest.fixture(scope="session")
 def node() -> Path:
     """Folder to run the Node clients in."""
-    return kit.node_clients()
+    return kit.node_clients(least=20)
 
 
 @pytest.fixture(scope="session")

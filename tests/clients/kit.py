@@ -28,13 +28,17 @@ _NO_NETWORK = re.compile(
 )
 
 
-def node_clients() -> Path:
+def node_clients(least: int = 18) -> Path:
     """A folder with the scripts of this one and the packages of its package-lock.json.
 
-    Skips where there is no Node or npm, or where the packages' registry cannot be reached.
+    Skips where there is no npm or no Node of version `least`, or where the packages' registry
+    cannot be reached.
     """
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+    if int(version[1:].split(".")[0]) < least:
+        pytest.skip(f"Node {version} is too old for these clients: they need {least}")
 
     def install(home: Path) -> None:
         for name in ("package.json", "package-lock.json"):

@@ -18,13 +18,13 @@ _KEYS: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-_TEXT = {"type": "string"}
-_EVENT = {
+_TEXT: Schema = {"type": "string"}
+_EVENT: Schema = {
     "type": "object",
     "properties": dict.fromkeys(("event", "id", "data"), _TEXT),
     "required": ["data"],
 }
-_BODIES = {
+_BODIES: Mapping[str, Schema] = {
     "text/event-stream": _EVENT,  # the schema of one event, as readers of such documents take it
     "application/octet-stream": {**_TEXT, "format": "binary"},
 }
