@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.conftest import EMBEDDED_MODEL
 
 from stenograf.contract.errors import StenografError
 from stenograf.models import SUMS, pull, verify
@@ -156,3 +157,17 @@ def test_unreachable_hub_is_a_sentence(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "could not be fetched" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_converted_folder_is_a_model_and_whole(tmp_path: Path) -> None:
+    done = run("convert", str(EMBEDDED_MODEL), "--folder", str(tmp_path), "--numbers", "float32")
+    assert done.returncode == 0, done.stderr
+    target = tmp_path / "whisper-demo-ru-ct2-float32"
+    assert f"LOCAL_LLM_MODEL={target}" in done.stdout
+    assert {"model.bin", "tokenizer.json", "SHA256SUMS"} <= {f.name for f in target.iterdir()}
+    assert run("verify", str(target)).returncode == 0
+    again = run("convert", str(EMBEDDED_MODEL), "--folder", str(tmp_path), "--numbers", "float32")
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
+    refused = run("convert", str(target), "--folder", str(tmp_path))
+    assert "already" in refused.stderr

@@ -1,4 +1,4 @@
-"""`stenograf models pull | verify | list`: model folders to carry to machines without internet.
+"""`stenograf models pull | convert | verify | list`: model folders for machines without internet.
 
 A pulled model is a plain folder under `data/models` with a `SHA256SUMS` beside its files, in the
 form that `sha256sum --check` reads. Name it in LOCAL_LLM_MODEL (`data/models/whisper-medium-ru`)
@@ -20,6 +20,8 @@ from stenograf.settings import DEFAULT_MODEL, LlmSettings
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+    from stenograf.llm.whisper.convert import Storage
 
 SUMS = "SHA256SUMS"
 FOLDER = Path("data/models")
@@ -70,6 +72,20 @@ def pull(name: str, folder: Path = FOLDER, endpoint: str | None = None) -> Path:
     return target
 
 
+def convert(name: str, numbers: "Storage", folder: Path = FOLDER) -> Path:
+    """Convert a model to CTranslate2's layout as a new folder of `folder`, with checksums.
+
+    Raises StenografError.
+    """
+    from stenograf.llm.whisper.carry import carry
+
+    cache = LlmSettings().data_dir / "hugging_face_cache" / "hub"
+    target = carry(name, folder, numbers, cache, _show)
+    _write_sums(target, sorted(path.name for path in target.iterdir()))
+    print(f"{target}: {_size_bytes(target) / 1e6:.0f} MB, LOCAL_LLM_MODEL={target}")
+    return target
+
+
 def verify(folder: Path) -> Verdict:
     """Compare a model folder with its SHA256SUMS. Raises StenografError if it has none."""
     try:
@@ -91,12 +107,24 @@ def verify(folder: Path) -> Verdict:
 
 
 def register(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `pull`, `verify` and `list`; each sets `command`, which gives the exit code."""
+    """Add the commands; each sets `command`, which gives the exit code."""
     parser = commands.add_parser("pull", help="fetch a model into a folder to carry along")
     parser.add_argument("name", nargs="?", help="hub id; default: LOCAL_LLM_MODEL")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="default: %(default)s")
     parser.add_argument("--endpoint", metavar="URL", help="another hub of the same kind")
     parser.set_defaults(command=_pull)
+    parser = commands.add_parser(
+        "convert", help="make a folder for ENGINE=ctranslate2, smaller and sooner loaded"
+    )
+    parser.add_argument("name", nargs="?", help="folder or hub id; default: LOCAL_LLM_MODEL")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="default: %(default)s")
+    parser.add_argument(
+        "--numbers",
+        choices=["int8", "float16", "float32"],
+        default="int8",
+        help="how weights are kept: int8 for CPUs (default), float16 for GPUs, float32 exact",
+    )
+    parser.set_defaults(command=_convert)
     parser = commands.add_parser("verify", help="compare a pulled folder with its checksums")
     parser.add_argument("model", type=Path, metavar="FOLDER")
     parser.set_defaults(command=_verify)
@@ -126,6 +154,11 @@ def _pull(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(parsed: argparse.Namespace) -> int:
+    convert(parsed.name or LlmSettings().local_llm_model, parsed.numbers, parsed.folder)
+    return 0
+
+
 def _verify(parsed: argparse.Namespace) -> int:
     verdict = verify(parsed.model)
     for word in ("changed", "missing", "unlisted"):
@@ -151,9 +184,13 @@ def _publish(snapshot: Path, target: Path) -> None:
     for name in names:
         os.link((snapshot / name).resolve(), work / name)
         (work / name).chmod(0o644)
-    sums = "".join(f"{_sha256(work / name)}  {name}\n" for name in names)
-    (work / SUMS).write_text(sums, encoding="utf-8")
+    _write_sums(work, names)
     work.rename(target)
+
+
+def _write_sums(folder: Path, names: Sequence[str]) -> None:
+    sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in names)
+    (folder / SUMS).write_text(sums, encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:
