@@ -13,16 +13,19 @@ from stenograf.backend.api.given import DEFAULT_LANGUAGE, Given, options_of, pro
 from stenograf.backend.api.intake import received
 from stenograf.backend.api.outcome import json_outcome, submitted, text_outcome
 from stenograf.backend.service import Service
-from stenograf.contract.errors import BadOptions, BadRequest, StenografError
+from stenograf.contract.errors import BadRequest, StenografError
 from stenograf.contract.jobs import JobRequest
 from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Transcript
+from stenograf.transcripts.excerpt import excerpt
 from stenograf.transcripts.whispercpp import plain, verbose_json
 from stenograf.transcripts.writers import FORMATS, render
 
 _FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
-_PARTS_OF_A_FILE = ("offset_t", "offset_n", "duration")
 _MAX_BEAM = 10
+_SAMPLES_PER_MS = SAMPLE_RATE // 1000
+_LONGEST_MS = 1e10  # four months
 
 
 def router(service: Service) -> APIRouter:
@@ -75,21 +78,19 @@ class _Asked:
     format: str
     options: TranscribeOptions
     timestamps: bool
+    start: int
+    end: int | None
 
     @classmethod
     def of(cls, given: Given) -> Self:
         """Raises BadOptions."""
-        for name in _PARTS_OF_A_FILE:
-            if given.number(name):
-                raise BadOptions(
-                    f"{name} is not done here: the whole file is transcribed.",
-                    hint="Cut the recording before it is sent.",
-                    param=name,
-                )
+        offset_ms, length_ms = _moment(given, "offset_t"), _moment(given, "duration")
         return cls(
             format=given.one_of(_FORMATS, "response_format") or "json",
             options=options_of(decode=_decode(given), cut=_cut(given), guard=_guard(given)),
             timestamps=not given.flag("no_timestamps"),
+            start=round(offset_ms * _SAMPLES_PER_MS),
+            end=round((offset_ms + length_ms) * _SAMPLES_PER_MS) if length_ms else None,
         )
 
     @property
@@ -98,7 +99,10 @@ class _Asked:
         return FORMATS["txt" if self.format == "text" else self.format].media_type
 
     def body(self, transcript: Transcript) -> bytes:
-        """The answer's body."""
+        """The answer's body: what is said between `start` and `end`, samples of the file."""
+        if self.start or self.end is not None:
+            end = transcript.duration + 1 if self.end is None else self.end
+            transcript = excerpt(transcript, self.start, end)
         if self.format == "text":
             return plain(transcript).encode()
         if self.format in ("srt", "vtt"):
@@ -109,6 +113,11 @@ class _Asked:
             else verbose_json(transcript, timestamps=self.timestamps)
         )
         return json.dumps(shape, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _moment(given: Given, name: str) -> float:
+    """Milliseconds of the file; what lies outside any file counts as its edge."""
+    return min(_LONGEST_MS, max(0.0, given.number(name) or 0.0))
 
 
 def _decode(given: Given) -> dict[str, Any]:
