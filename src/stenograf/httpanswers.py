@@ -32,11 +32,6 @@ _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPENAI_PATHS = ("/v1/audio/", "/v1/models")
 _HTTP_CODES: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
-_OPENAI_KINDS: Mapping[int, str] = {
-    401: "authentication_error",
-    403: "permission_error",
-    429: "rate_limit_error",
-}
 
 
 class RequestId:
@@ -224,8 +219,8 @@ def openai_error(error: StenografError, request_id: str | None) -> dict[str, Any
 
 def openai_shape(fields: Mapping[str, Any], status: int) -> dict[str, Any]:
     """The same fields in OpenAI's shape: `type` and `param` are always there."""
-    default = "invalid_request_error" if status < 500 else "server_error"
-    return {"type": _OPENAI_KINDS.get(status, default), "param": None, **fields}
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"type": "rate_limit_error" if status == 429 else kind, "param": None, **fields}
 
 
 def request_id_of(request: Request) -> str | None:
