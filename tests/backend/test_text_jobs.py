@@ -407,6 +407,23 @@ def test_without_a_language_model(make_desk: Callable[..., Desk], chat: ChatServ
         assert desk.job(view["id"])["stages"]["text"]["state"] == "ok"
 
 
+def test_a_completed_job_stays_completed_while_its_text_work_is_done_again(
+    desk: Desk, chat: ChatServer
+) -> None:
+    chat.answer = lambda _: Said(status=401)
+    job_id = finished(desk, SUMMARY)["id"]
+    chat.answer = slow()
+    url = post(desk, job_id, **SUMMARY, wait=False).headers["location"]
+    until(lambda: len(chat.asked) == 2)
+    view = desk.job(job_id)
+    assert (view["status"], view["stages"]["text"]["state"]) == ("completed", "running")
+    assert [row["id"] for row in desk.http.get("/v1/jobs?status=completed").json()["data"]] == [
+        job_id
+    ]
+    assert desk.http.delete(f"/v1/jobs/{job_id}").json()["stages"]["text"]["state"] == "running"
+    assert desk.http.delete(url).json()["state"] == "cancelled"
+
+
 def test_a_shutdown_puts_the_work_back_and_a_start_goes_on(
     make_desk: Callable[..., Desk], chat: ChatServer
 ) -> None:

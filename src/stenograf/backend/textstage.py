@@ -63,6 +63,7 @@ class TextStage:
         self._at_once = at_once
         self._renew_every_s = renew_every_s
         self._running: dict[asyncio.Task[None], TextClaim] = {}
+        self._checks: set[asyncio.Future[None]] = set()
         self._poked: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -79,7 +80,7 @@ class TextStage:
         try:
             yield
         finally:
-            await _end([*chores, *self._running])
+            await _end([*chores, *self._checks, *self._running])
             self._loop = self._poked = None
             await run_in_threadpool(self._ledger.release_own)
 
@@ -100,7 +101,9 @@ class TextStage:
     def _stop(self, job_id: str) -> None:
         for claim in self._running.values():
             if claim.job_id == job_id:
-                asyncio.ensure_future(self._check(claim))  # noqa: RUF006 - ends within moments
+                check = asyncio.ensure_future(self._check(claim))
+                self._checks.add(check)
+                check.add_done_callback(self._checks.discard)
 
     async def _work(self) -> None:
         assert self._poked is not None

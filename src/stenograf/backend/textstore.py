@@ -53,9 +53,13 @@ class TextStore:
                 session.add(row)
             elif row.state in (StageState.FAILED, StageState.CANCELLED):
                 require_room(session, self._max_waiting)
+                ended_at = row.finished_at
                 begin_again(row)
+                if row.with_job and not row.strict:
+                    row.finished_at = ended_at  # the job was completed, and stays so
             elif row.state == StageState.WAITING:
                 row.not_before = 0.0
+                row.error = None
             session.flush()
             return text_view(row)
 

@@ -29,14 +29,15 @@ _ASR_STATES = {
 def status_of(job: JobRow, recognition: RecognitionRow) -> JobStatus:
     """A cancelled request stays cancelled, whatever happens to the computation behind it.
 
-    With text work the job runs until that ends; how it ends matters only where it was strict.
+    With text work the job runs until that ends for the first time; how it ends matters only where
+    it was strict.
     """
     if job.cancelled_at is not None:
         return JobStatus.CANCELLED
     if recognition.status != JobStatus.COMPLETED or job.text is None:
         return JobStatus(recognition.status)
     state = StageState(job.text.state)
-    if not state.final:
+    if not state.final and job.text.finished_at is None:
         return JobStatus.RUNNING
     return _STRICT_ENDS[state] if job.text.strict else JobStatus.COMPLETED
 
@@ -45,10 +46,11 @@ def shown_status() -> ColumnElement[str]:
     """`status_of` in SQL, for a statement over both tables."""
     text = select(TextRow.state).where(TextRow.job_id == JobRow.id, TextRow.with_job)
     strict = text.where(TextRow.strict).scalar_subquery()
+    first_time = text.where(TextRow.finished_at.is_(None)).scalar_subquery()
     recognized = RecognitionRow.status == JobStatus.COMPLETED
     return case(
         (JobRow.cancelled_at.is_not(None), JobStatus.CANCELLED),
-        (recognized & text.scalar_subquery().in_(_UNFINISHED), JobStatus.RUNNING),
+        (recognized & first_time.in_(_UNFINISHED), JobStatus.RUNNING),
         *((recognized & (strict == state), status) for state, status in _STRICT_ENDS.items()),
         else_=RecognitionRow.status,
     )
@@ -61,6 +63,7 @@ def withdrawable(job: JobRow, recognition: RecognitionRow) -> bool:
         and recognition.status == JobStatus.COMPLETED
         and job.text is not None
         and not StageState(job.text.state).final
+        and job.text.finished_at is None
     )
 
 
