@@ -8,10 +8,21 @@ from pydantic_settings import BaseSettings
 
 import stenograf
 from stenograf.contract import errors
-from stenograf.settings import BackendSettings, FrontendSettings, LlmSettings, env_example
+from stenograf.settings import (
+    BackendSettings,
+    FrontendSettings,
+    LlmSettings,
+    TelegramSettings,
+    env_example,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS: tuple[type[BaseSettings], ...] = (LlmSettings, BackendSettings, FrontendSettings)
+SETTINGS: tuple[type[BaseSettings], ...] = (
+    LlmSettings,
+    BackendSettings,
+    FrontendSettings,
+    TelegramSettings,
+)
 
 
 def test_env_example_is_what_the_settings_say() -> None:
