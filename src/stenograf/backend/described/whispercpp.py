@@ -12,8 +12,7 @@ from stenograf.openapi.operation import Answer, Example, Operation, Operations, 
 TAG = Tag(
     "whisper.cpp",
     "The API of [whisper.cpp's server](https://github.com/ggml-org/whisper.cpp). Its fields that "
-    "mean something to this recognizer are honoured, the others are read and let be; parts of a "
-    "file (`offset_t`, `offset_n`, `duration`) are refused.",
+    "mean something to this recognizer are honoured, the others are read and let be.",
 )
 
 
@@ -29,6 +28,8 @@ class InferenceForm(BaseModel):
     temperature: float = Field(0, ge=0, le=1)
     beam_size: int = Field(-1, description="below 1: greedy")
     no_timestamps: bool = Field(False, description="verbose_json without times")
+    offset_t: float = Field(0, description="ms; what is said before it is left out")
+    duration: float = Field(0, description="ms after the offset that are answered; 0: all")
     no_speech_thold: float = Field(0.6, ge=0, le=1)
     logprob_thold: float = Field(-1, le=0)
     vad: bool = True
