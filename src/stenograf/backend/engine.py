@@ -185,6 +185,7 @@ def _fields(options: TranscribeOptions, model: str) -> list[tuple[str, str]]:
         fields.append(("include[]", "logprobs"))
     if decode.language != "auto":
         fields.append(("language", decode.language))
+    fields += [("languages[]", language) for language in decode.languages]
     if decode.prompt:
         fields.append(("prompt", decode.prompt))
     return fields

@@ -5,7 +5,7 @@ whole is what the cache, the job table and the batcher compare.
 """
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,6 +62,9 @@ class DecodeOptions(_Options):
 
     language: str = Field(
         "ru", pattern=r"^(auto|[a-z]{2,3})$", description="ISO 639 code, or auto to detect"
+    )
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = Field(
+        (), max_length=100, description="with auto: only these are considered; empty: every one"
     )
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="translate always gives English"

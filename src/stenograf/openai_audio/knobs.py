@@ -24,7 +24,9 @@ _GROUPS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "guard": GuardOptions,
     }
 )
-_OPENAI_OWN = frozenset({"language", "prompt", "temperature", "task", "token_logprobs"})
+_OPENAI_OWN = frozenset(
+    {"language", "languages", "prompt", "temperature", "task", "token_logprobs"}
+)
 _OTHER_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "vad": ("vad_filter",),

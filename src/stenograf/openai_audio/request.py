@@ -122,9 +122,11 @@ def _options(fields: Fields, task: Task, *, words: bool, logprobs: bool) -> Tran
     groups = knobs(fields)
     cut, names = _chunking(fields)
     groups["cut"] |= cut
+    language, among = _languages(fields)
     decode: dict[str, Any] = {
         "task": "translate" if task == "translate" else fields.text("task") or "transcribe",
-        "language": _language(fields),
+        "language": language,
+        "languages": among,
         "prompt": _prompt(fields),
         "token_logprobs": logprobs,
     }
@@ -136,15 +138,22 @@ def _options(fields: Fields, task: Task, *, words: bool, logprobs: bool) -> Tran
     return checked(fields.text("model"), groups, names)
 
 
-def _language(fields: Fields) -> str:
-    """A code, from a code or an English name; nothing given, or a choice, means to detect it."""
-    spoken = fields.text("language")
-    among = fields.every("languages")
-    for name in among:
-        if code_of(name) is None:
+def _languages(fields: Fields) -> tuple[str, tuple[str, ...]]:
+    """The language and, where it is to be detected, those that it may be."""
+    spoken, among = _language(fields), []
+    for name in fields.every("languages"):
+        code = code_of(name)
+        if code is None:
             raise BadOptions(f"languages: {shown(name)} is no language.", param="languages[]")
-    if not spoken and len(among) == 1:
-        spoken = among[0]
+        among.append(code)
+    if spoken != "auto" or not among:
+        return spoken, ()
+    return (among[0], ()) if len(set(among)) == 1 else ("auto", tuple(sorted(set(among))))
+
+
+def _language(fields: Fields) -> str:
+    """A code, from a code or an English name; nothing given means to detect it."""
+    spoken = fields.text("language")
     if not spoken or spoken.lower() == "auto":
         return "auto"
     primary, _, region = spoken.partition("-")  # browsers say ru-RU

@@ -76,6 +76,12 @@ class Capabilities:
                 hint=f"It knows: {known}. Or send auto.",
                 param="language",
             )
+        if options.languages and not set(options.languages) & set(self.languages):
+            raise BadOptions(
+                f"The model {self.model} knows none of: {', '.join(options.languages[:8])}.",
+                hint="Leave the choice of languages out.",
+                param="languages[]",
+            )
         if options.task not in self.tasks:
             raise BadOptions(
                 f"The model {self.model} cannot {options.task}.",

@@ -191,8 +191,17 @@ class _Hearing:
             return [language for _ in windows], [None for _ in windows]
         if len(known) == 1:
             return known * len(windows), [1.0 for _ in windows]
-        found = [ranked[0] for ranked in self._model.detect_language(self._memory(windows))]
-        return [token.strip("<|>") for token, _ in found], [float(chance) for _, chance in found]
+        wanted = [code for code in known if code in self._decode.languages] or known
+        found = [
+            [
+                (code, float(chance))
+                for token, chance in ranked
+                if (code := token.strip("<|>")) in wanted
+            ]
+            for ranked in self._model.detect_language(self._memory(windows))
+        ]
+        best = [ranked[0][0] for ranked in found]
+        return best, [ranked[0][1] / sum(chance for _, chance in ranked) for ranked in found]
 
     def _wait(self, answers: Sequence[Any]) -> list[Any]:
         """The results of asynchronous work; one that nobody waits for ends behind our back."""

@@ -146,7 +146,8 @@ class Reader:
             self.languages = [language] * windows
             self.language_probabilities = [None] * windows
             return
-        codes = list(self._vocabulary.languages)
-        spoken = logits[:, list(self._vocabulary.languages.values())]
+        known = self._vocabulary.languages
+        codes = [code for code in known if code in self._decode.languages] or list(known)
+        spoken = logits[:, [known[code] for code in codes]]
         self.languages = [codes[i] for i in spoken.argmax(axis=1)]
         self.language_probabilities = np.exp(spoken.max(axis=1) - log_sum_exp(spoken)).tolist()
