@@ -34,7 +34,7 @@ class NativeUnavailable(EngineUnfit):
 class Shape:
     """The sizes of a Whisper model; `max_frames` are those after the convolutions.
 
-    `precise` takes 16 bits for activations instead of 8, at twice the cost of a product.
+    `precise` takes 16 bits instead of 8, at four times the cost of a product.
     """
 
     mels: int

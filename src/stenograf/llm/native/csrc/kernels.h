@@ -18,12 +18,13 @@ static inline int round_up(int n, int step) { return (n + step - 1) / step * ste
 /* A matrix of `n` rows of `k` int8 codes, one scale per row, packed for dot products of unsigned
  * by signed bytes: blocks of 16 rows, in a block groups of four columns, in a group 16 x 4 bytes.
  * The same bytes serve vpmaddubsw, vpdpbusd and AMX tiles. */
-typedef struct {
+typedef struct matrix {
     int n, k, deep;       /* deep: k rounded up to DEEP */
     int8_t *codes;        /* round_up(n, PANEL) * deep */
     float *scale;         /* weight = scale[row] * code; round_up(n, PANEL), zero behind n */
     int32_t *sum;         /* of the codes of a row: corrects the zero point of activations */
     float *bias;          /* may be NULL */
+    struct matrix *rest;  /* what rounding left over, to be added; may be NULL */
 } matrix;
 
 /* Rows of activations as unsigned bytes, one line of them per row: x = scale * (code - offset -
@@ -58,7 +59,8 @@ typedef struct {
                           float *scale, int32_t *zero);
     /* x = scale * out, out in -127 .. 127; returns the scale and the sum of the codes. */
     float (*quantize_signed)(const float *x, int k, int8_t *out, int32_t *sum);
-    /* Results of `rows` rows from `acc`, which holds their lines. */
+    /* Results of `rows` rows from `acc`, which holds their lines, (TALL, PANEL), and behind them
+     * those of w->rest if there is one. */
     void (*finish)(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,
                    int first_row, const finish *how);
     void (*norm)(const float *x, int k, const float *gain, const float *bias, float *out);

@@ -19,7 +19,7 @@ void *aligned(size_t bytes)
     return memory;
 }
 
-int matrix_new(matrix *w, int n, int k, int with_bias)
+int matrix_new(matrix *w, int n, int k, int with_bias, int precise)
 {
     *w = (matrix){.n = n, .k = k, .deep = round_up(k, DEEP)};
     size_t rows = (size_t)round_up(n, PANEL);
@@ -27,11 +27,15 @@ int matrix_new(matrix *w, int n, int k, int with_bias)
     w->scale = aligned(rows * sizeof *w->scale);
     w->sum = aligned(rows * sizeof *w->sum);
     if (with_bias) w->bias = aligned(rows * sizeof *w->bias);
-    return w->codes && w->scale && w->sum && (w->bias || !with_bias);
+    if (precise) w->rest = calloc(1, sizeof *w->rest);
+    if (w->rest && !matrix_new(w->rest, n, k, 0, 0)) return 0;
+    return w->codes && w->scale && w->sum && (w->bias || !with_bias) && (w->rest || !precise);
 }
 
 void matrix_free(matrix *w)
 {
+    if (w->rest) matrix_free(w->rest);
+    free(w->rest);
     free(w->codes);
     free(w->scale);
     free(w->sum);
@@ -41,7 +45,8 @@ void matrix_free(matrix *w)
 
 size_t matrix_bytes(const matrix *w)
 {
-    return (size_t)round_up(w->n, PANEL) * ((size_t)w->deep + (w->bias ? 12 : 8));
+    size_t own = (size_t)round_up(w->n, PANEL) * ((size_t)w->deep + (w->bias ? 12 : 8));
+    return own + (w->rest ? matrix_bytes(w->rest) : 0);
 }
 
 static int8_t *block_of(const matrix *w, int row)
@@ -57,14 +62,21 @@ void matrix_set(const kernels *kernels, matrix *w, int first, int count, const f
         w->scale[i] = kernels->quantize_signed(x, w->k, codes, &w->sum[i]);
         for (int k = 0; k < w->k; k += 4)
             memcpy(block_of(w, i) + k * BLOCK, codes + k, (size_t)(w->k - k < 4 ? w->k - k : 4));
+        if (!w->rest) continue;
+        float left[MOST_COLUMNS];
+        for (int k = 0; k < w->k; k++) left[k] = x[k] - w->scale[i] * (float)codes[k];
+        matrix_set(kernels, w->rest, i, 1, left);
     }
 }
 
 void matrix_row(const matrix *w, int row, float *out)
 {
-    const int8_t *codes = block_of(w, row);
-    for (int k = 0; k < w->k; k++)
-        out[k] = w->scale[row] * (float)codes[k / 4 * 4 * BLOCK + k % 4];
+    for (int k = 0; k < w->k; k++) out[k] = 0;
+    for (; w; w = w->rest) {
+        const int8_t *codes = block_of(w, row);
+        for (int k = 0; k < w->k; k++)
+            out[k] += w->scale[row] * (float)codes[k / 4 * 4 * BLOCK + k % 4];
+    }
 }
 
 int codes_new(codes *a, int rows, int k, int parts)
@@ -104,14 +116,17 @@ void codes_set(const kernels *kernels, codes *a, int first, int last, const floa
 void multiply(const kernels *kernels, const codes *a, int first, int last, const matrix *w,
               int from, int to, const finish *how)
 {
-    int32_t acc[TALL * PANEL] __attribute__((aligned(64)));
+    int32_t acc[2][TALL * PANEL] __attribute__((aligned(64)));
     const int step = TALL / a->parts;
     for (int n = from; n < to; n += PANEL)
         for (int m = first; m < last; m += step) {
             int rows = last - m < step ? last - m : step;
-            kernels->dot(a->codes + (size_t)(m * a->parts) * (size_t)a->stride, a->stride,
-                         rows * a->parts, w->codes + (size_t)n * (size_t)w->deep, w->deep, acc);
-            kernels->finish(acc, rows, w, n, a, m, how);
+            const uint8_t *lines = a->codes + (size_t)(m * a->parts) * (size_t)a->stride;
+            int32_t *sums = acc[0];
+            for (const matrix *each = w; each; each = each->rest, sums = acc[1])
+                kernels->dot(lines, a->stride, rows * a->parts,
+                             each->codes + (size_t)n * (size_t)each->deep, each->deep, sums);
+            kernels->finish(acc[0], rows, w, n, a, m, how);
         }
 }
 

@@ -10,8 +10,9 @@ enum { MOST_COLUMNS = 1 << 15, MOST_HEAD = 128 }; /* of a matrix, of a head */
 /* Zeroed memory on a 64-byte boundary, for free(); NULL if there is none. */
 void *aligned(size_t bytes);
 
-/* Space for n x k weights; 0 if there is no memory. */
-int matrix_new(matrix *w, int n, int k, int with_bias);
+/* Space for n x k weights, with `precise` also for what rounding leaves over; 0 if there is no
+ * memory. */
+int matrix_new(matrix *w, int n, int k, int with_bias, int precise);
 void matrix_free(matrix *w);
 size_t matrix_bytes(const matrix *w);
 /* Quantize rows [first, first + count) of float32 (count, k). */

@@ -58,7 +58,7 @@ static void add_norm(table *t, const char *prefix, const char *name, norm *place
 
 static void add_matrix(table *t, matrix *w, int n, int k, int with_bias)
 {
-    if (!matrix_new(w, n, k, with_bias)) t->failed = 1;
+    if (!matrix_new(w, n, k, with_bias, t->model->shape.precise)) t->failed = 1;
     t->model->bytes += matrix_bytes(w);
 }
 

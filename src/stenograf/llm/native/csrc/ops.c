@@ -106,15 +106,20 @@ void VARIANT(finish)(const int32_t *acc, int rows, const matrix *w, int first, c
         const float *added = how->added ? how->added + row * how->added_stride + first : NULL;
         for (int j = 0; j < left; j += LANES) {
             int n = left - j < LANES ? left - j : LANES;
-            vi sum = load_int(w->sum + first + j);
             vf v = all(0);
-            for (int part = 0; part < a->parts; part++) {
-                size_t line = row * (size_t)a->parts + (size_t)part;
-                const int32_t *sums = acc + (r * a->parts + part) * PANEL + j;
-                v += to_float(load_int(sums) - a->zero[line] * sum) * a->scale[line];
+            const int32_t *sums = acc + r * a->parts * PANEL + j;
+            for (const matrix *m = w; m; m = m->rest, sums += TALL * PANEL) {
+                vi sum = load_int(m->sum + first + j);
+                vf scaled = all(0);
+                for (int part = 0; part < a->parts; part++) {
+                    size_t line = row * (size_t)a->parts + (size_t)part;
+                    vi exact = load_int(sums + part * PANEL) - a->zero[line] * sum;
+                    scaled += to_float(exact) * a->scale[line];
+                }
+                v += scaled * load(m->scale + first + j);
             }
-            v *= load(w->scale + first + j);
-            if (w->bias) v += n == LANES ? load(w->bias + first + j) : load_some(w->bias + first + j, n, 0);
+            if (w->bias)
+                v += n == LANES ? load(w->bias + first + j) : load_some(w->bias + first + j, n, 0);
             if (how->gelu) v = gelu_vf(v);
             if (added) v += n == LANES ? load(added + j) : load_some(added + j, n, 0);
             if (n == LANES) store(out + j, v);

@@ -21,7 +21,7 @@ typedef struct {
     int32_t encoder_layers, encoder_hidden;   /* hidden: width of the feed-forward layer */
     int32_t decoder_layers, decoder_hidden;
     int32_t vocabulary, max_frames, max_tokens; /* frames: after the convolutions */
-    int32_t precise; /* activations of 16 bits instead of 8, at twice the cost of a product */
+    int32_t precise; /* 16 bits instead of 8, at four times the cost of a product */
 } st_shape;
 
 typedef struct st_model st_model;
@@ -69,7 +69,7 @@ ST_API int32_t st_decode_select(st_decode *decode, const int32_t *parents, int32
 
 /* Kernels alone, for tests. All shapes are unpadded, results float32. */
 ST_API int32_t st_test_linear(const char *isa, const float *x, int32_t m, const float *w, int32_t n,
-                              int32_t k, const float *bias, int32_t parts, float *out);
+                              int32_t k, const float *bias, int32_t precise, float *out);
 ST_API int32_t st_test_norm(const char *isa, const float *x, int32_t m, int32_t k,
                             const float *gain, const float *bias, float *out);
 ST_API int32_t st_test_attention(const char *isa, const float *qkv, int32_t frames, int32_t heads,

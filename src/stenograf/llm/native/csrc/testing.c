@@ -6,13 +6,13 @@
 #include "stenograf.h"
 
 int32_t st_test_linear(const char *isa, const float *x, int32_t m, const float *w, int32_t n,
-                       int32_t k, const float *bias, int32_t parts, float *out)
+                       int32_t k, const float *bias, int32_t precise, float *out)
 {
     const kernels *chosen = kernels_for(isa);
     matrix weights = {0};
     codes a = {0};
     if (!chosen) return ST_UNKNOWN;
-    int ready = matrix_new(&weights, n, k, bias != NULL) && codes_new(&a, m, k, parts);
+    int ready = matrix_new(&weights, n, k, bias != NULL, precise) && codes_new(&a, m, k, precise ? 2 : 1);
     if (ready) {
         matrix_set(chosen, &weights, 0, n, w);
         if (bias) memcpy(weights.bias, bias, (size_t)n * sizeof *bias);
