@@ -43,7 +43,8 @@ def node_clients(least: int = 18) -> Path:
     def install(home: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, home)
-        _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], home)
+        quietly = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1"]
+        _run("npm", ["npm", "ci", *quietly], home)
 
     home = _installed("node", HERE / "package-lock.json", install)
     for script in HERE.glob("*.mjs"):
@@ -59,9 +60,9 @@ def python_clients() -> Path:
 
     def install(home: Path) -> None:
         uv = [sys.executable, "-m", "uv"]
-        _run([*uv, "venv", "--quiet", "--python", sys.executable, "venv"], home)
+        _run("uv", [*uv, "venv", "--quiet", "--python", sys.executable, "venv"], home)
         requirements = str(HERE / "requirements.txt")
-        _run([*uv, "pip", "install", "--quiet", "--python", "venv", "-r", requirements], home)
+        _run("uv", [*uv, "pip", "install", "--quiet", "--python", "venv", "-r", requirements], home)
 
     return _installed("python", HERE / "requirements.txt", install) / "venv" / "bin" / "python"
 
@@ -127,10 +128,10 @@ def _copy(source: Path, target: Path) -> None:
     new.replace(target)
 
 
-def _run(command: list[str], cwd: Path) -> None:
+def _run(name: str, command: list[str], cwd: Path) -> None:
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S
     )
     if done.returncode != 0 and _NO_NETWORK.search(done.stderr):
-        pytest.skip(f"{command[0]}: the package registry cannot be reached")
+        pytest.skip(f"{name}: the package registry cannot be reached")
     assert done.returncode == 0, done.stderr[-3000:]

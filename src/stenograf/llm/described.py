@@ -22,7 +22,7 @@ ABOUT = (
     "and codec, loudness, voice activity, and the other dialects."
 )
 PORT = 4321
-_TAG = Tag("model", "For the backend, and for those who run the service.")
+_TAG = Tag("Model", "For the backend, and for those who run the service.")
 _URL = f"http://localhost:{PORT}"
 
 

@@ -1,9 +1,12 @@
 """`docs/api.md` out of OpenAPI documents."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from stenograf.contract.errors import all_errors
+from stenograf.openapi.words import REF, anchor, required_word, table, type_words
 
 _INTRODUCTION = """\
 # HTTP APIs
@@ -15,7 +18,7 @@ examples `recording.flac` is any recording, for one `data/samples/order_number_r
 _METHODS = ("post", "get", "head", "put", "patch", "delete", "options")
 _Error = tuple[str, str]
 """Status and code."""
-_REF = "#/components/schemas/"
+_FORM = "multipart/form-data"
 
 
 def markdown(documents: Sequence[Mapping[str, Any]]) -> str:
@@ -28,18 +31,28 @@ def markdown(documents: Sequence[Mapping[str, Any]]) -> str:
         parts.extend(_service(document))
     parts.append(_errors())
     parts.append("## Shapes\n")
-    parts.extend(_shape(name, schema) for name, schema in sorted(schemas.items()))
+    forms = {name for document in documents for name in _forms(document)}
+    parts.extend(
+        _shape(name, schema) for name, schema in sorted(schemas.items()) if name not in forms
+    )
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _forms(document: Mapping[str, Any]) -> Iterator[str]:
+    """Shapes that are shown where they are sent."""
+    for _, _, operation in _operations(document):
+        body = operation.get("requestBody", {}).get("content", {}).get(_FORM)
+        if body:
+            yield body["schema"]["$ref"].removeprefix(REF)
 
 
 def _contents(documents: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for document in documents:
         title = _title(document)
-        lines.append(f"- [{title}](#{_anchor(title)})")
+        lines.append(f"- [{title}](#{anchor(title)})")
         lines += [
-            f"  - [{tag['name']}](#{_anchor(_tag_title(document, tag))})"
-            for tag in document["tags"]
+            f"  - [{tag['name']}](#{anchor(_tag_title(document, tag))})" for tag in document["tags"]
         ]
     return "\n".join([*lines, "- [Errors](#errors)", "- [Shapes](#shapes)", ""])
 
@@ -53,7 +66,8 @@ def _service(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"### {_tag_title(document, tag)}\n\n{about}\n"
         for method, path, operation in _operations(document):
             if operation["tags"] == [tag["name"]]:
-                yield _operation(method, path, operation, everywhere)
+                schemas = document["components"]["schemas"]
+                yield _operation(method, path, operation, everywhere, schemas)
 
 
 def _title(document: Mapping[str, Any]) -> str:
@@ -62,9 +76,8 @@ def _title(document: Mapping[str, Any]) -> str:
 
 
 def _tag_title(document: Mapping[str, Any], tag: Mapping[str, Any]) -> str:
-    name: str = tag["name"]
     service = document["info"]["title"].removeprefix("stenograf ")
-    return f"{name[0].upper()}{name[1:]} ({service})"
+    return f"{tag['name']} ({service})"
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -74,36 +87,48 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping
 
 
 def _operation(
-    method: str, path: str, operation: Mapping[str, Any], everywhere: Set[_Error]
+    method: str,
+    path: str,
+    operation: Mapping[str, Any],
+    everywhere: Set[_Error],
+    schemas: Mapping[str, Any],
 ) -> str:
     parts = [f"#### `{method} {path}`\n\n{operation['summary']}.\n"]
     if operation.get("description"):
         parts.append(f"{operation['description']}\n")
-    parts.extend(_taken(operation))
+    parts.extend(_taken(operation, schemas))
     parts.extend(_answers(operation["responses"], everywhere))
     parts.extend(
-        f"{sample['label']}:\n\n```sh\n{sample['source']}\n```\n"
+        f"{_announced(sample['label'])}\n\n```sh\n{sample['source']}\n```\n"
         for sample in operation.get("x-codeSamples", ())
     )
     return "\n".join(parts)
 
 
-def _taken(operation: Mapping[str, Any]) -> Iterator[str]:
+def _announced(label: str) -> str:
+    return label if label.endswith("?") else f"{label}:"
+
+
+def _taken(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     parameters = operation.get("parameters", ())
     if parameters:
         rows = (
             (
                 f"`{row['name']}`",
                 row["in"],
-                _type(row["schema"]),
-                _required(row.get("required")),
+                type_words(row["schema"]),
+                required_word(row.get("required")),
                 row.get("description") or row["schema"].get("description", ""),
             )
             for row in parameters
         )
-        yield _table(("parameter", "in", "type", "", "meaning"), rows)
+        yield table(("parameter", "in", "type", "", "meaning"), rows)
     for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"Body: `{media_type}`, {_type(body['schema'])}\n"
+        if media_type == _FORM:
+            yield f"A form (`{media_type}`):\n"
+            yield _fields(schemas[body["schema"]["$ref"].removeprefix(REF)])
+        else:
+            yield f"Body: `{media_type}`, {type_words(body['schema'])}\n"
 
 
 def _answers(responses: Mapping[str, Any], everywhere: Set[_Error]) -> Iterator[str]:
@@ -112,7 +137,7 @@ def _answers(responses: Mapping[str, Any], everywhere: Set[_Error]) -> Iterator[
         if _codes(response):
             continue
         bodies = [
-            f"`{media_type}` {_type(body['schema'])}"
+            f"`{media_type}` {type_words(body['schema'])}"
             if media_type == "application/json"
             else f"`{media_type}`"
             for media_type, body in response.get("content", {}).items()
@@ -146,7 +171,10 @@ def _common_errors(document: Mapping[str, Any]) -> Set[_Error]:
 
 
 def _listed(errors: Iterable[_Error]) -> str:
-    return ", ".join(f"{status} `{code}`" for status, code in sorted(errors))
+    by_status = groupby(sorted(errors), key=itemgetter(0))
+    return "; ".join(
+        f"{status} {', '.join(f'`{code}`' for _, code in rows)}" for status, rows in by_status
+    )
 
 
 def _headers(response: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -164,11 +192,11 @@ def _errors() -> str:
         )
         for kind in all_errors()[1:]
     )
-    table = _table(("code", "status", "a job is tried again after", "meaning"), rows)
+    rows_table = table(("code", "status", "a job is tried again after", "meaning"), rows)
     return (
         '## Errors\n\nOn the backend\'s own routes an error is `{"error": {…}}`, see '
         "[ErrorAnswer](#erroranswer); each dialect has the shape that its clients read. `code` "
-        f"stays the same, `hint` says what to do.\n\n{table}"
+        f"stays the same, `hint` says what to do.\n\n{rows_table}"
     )
 
 
@@ -177,68 +205,19 @@ def _shape(name: str, schema: Mapping[str, Any]) -> str:
     lines = [f"### {name}\n"]
     if about:
         lines.append(f"{about}\n")
-    properties = schema.get("properties", {})
-    required = schema.get("required", ())
-    if properties:
-        rows = (
-            (f"`{field}`", _type(row), _required(field in required), row.get("description", ""))
-            for field, row in properties.items()
-        )
-        lines.append(_table(("field", "type", "", "meaning"), rows))
-    else:
-        lines.append(f"{_type(schema)}\n")
+    lines.append(_fields(schema) if schema.get("properties") else f"{type_words(schema)}\n")
     return "\n".join(lines)
 
 
-def _required(yes: object) -> str:
-    return "required" if yes else ""
-
-
-def _type(schema: Mapping[str, Any]) -> str:
-    """A schema in a few words, links to the shapes in it."""
-    if reference := schema.get("$ref"):
-        name = str(reference).removeprefix(_REF)
-        return f"[{name}](#{_anchor(name)})"
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if choice in schema:
-            kinds = [_type(row) for row in schema[choice]]
-            return " or ".join(dict.fromkeys(kinds))
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    kind = str(schema.get("type", "any"))
-    if schema.get("format") == "binary":
-        return "bytes"
-    if kind == "array":
-        return f"list of {_type(schema.get('items', {}))}"
-    return kind + _range(schema)
-
-
-def _range(schema: Mapping[str, Any]) -> str:
-    signs = {
-        "minimum": "≥",
-        "exclusiveMinimum": ">",
-        "maximum": "≤",
-        "exclusiveMaximum": "<",
-    }
-    limits = [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
-    default = schema.get("default")
-    if isinstance(default, (bool, int, float, str)) and default != "":
-        limits.append(f"default `{str(default).lower() if default in (True, False) else default}`")
-    return f" ({', '.join(limits)})" if limits else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _anchor(title: str) -> str:
-    """The fragment that GitHub makes of a heading."""
-    kept = (char for char in title.lower() if char.isalnum() or char in " -_")
-    return "".join(kept).replace(" ", "-")
+def _fields(schema: Mapping[str, Any]) -> str:
+    required = schema.get("required", ())
+    rows = (
+        (
+            f"`{field}`",
+            type_words(row),
+            required_word(field in required),
+            row.get("description", ""),
+        )
+        for field, row in schema["properties"].items()
+    )
+    return table(("field", "type", "", "meaning"), rows)

@@ -6,7 +6,8 @@ from pydantic import BaseModel, Field, RootModel
 
 from stenograf.backend.api.dialect import status_of
 from stenograf.contract.errors import StenografError
-from stenograf.openapi.openai_audio import AUDIO_ERRORS, VerboseSegment
+from stenograf.openapi.openai_audio import AUDIO_ERRORS
+from stenograf.openapi.openai_shapes import VerboseSegment
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Parameter, Tag
 from stenograf.openapi.shapes import DetailAnswer
 

@@ -14,7 +14,7 @@ from stenograf.contract.jobs import JobPage, JobView, Overview
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Tag
 
 TAG = Tag(
-    "jobs",
+    "Jobs",
     "A job is durable: it outlives the client, the connection and a restart of any service. "
     "Upload, create, follow, fetch.",
 )

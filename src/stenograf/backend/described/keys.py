@@ -4,7 +4,7 @@ from stenograf.contract.session import SessionState
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Tag
 
 TAG = Tag(
-    "session",
+    "Session",
     "Pages cannot set headers everywhere: they show the key once and a cookie stands for it.",
 )
 

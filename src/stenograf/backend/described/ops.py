@@ -16,7 +16,7 @@ from stenograf.contract.errors import (
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Tag
 from stenograf.openapi.shapes import ErrorAnswer, Health
 
-TAG = Tag("operations", "For those who run the service.")
+TAG = Tag("Operations", "For those who run the service.")
 
 
 class BackendHealth(Health):

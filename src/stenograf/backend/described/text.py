@@ -17,7 +17,7 @@ from stenograf.contract.text import TextView
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Tag
 
 TAG = Tag(
-    "text work",
+    "Text work",
     "Punctuation, summaries and instructions by any OpenAI-compatible chat server "
     "(`TEXT_LLM_URL`). A failure never costs the transcript.",
 )

@@ -17,7 +17,7 @@ from stenograf.contract.errors import (
 from stenograf.openapi.operation import Answer, Example, Operation, Operations, Parameter, Tag
 
 TAG = Tag(
-    "uploads",
+    "Uploads",
     "Recordings of any size come in by [tus 1.0](https://tus.io/protocols/resumable-upload) "
     "(extensions: creation, creation-with-upload, creation-defer-length, expiration, checksum, "
     "termination): any tus client works, and an upload goes on after any interruption. A complete "
