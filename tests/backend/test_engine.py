@@ -189,6 +189,11 @@ def test_language_auto_is_left_to_the_model(engine: EngineClient, model: ModelSe
     assert model.asked[0].fields["timestamp_granularities[]"] == ["segment"]
 
 
+def test_the_choice_of_languages_is_passed_on(engine: EngineClient, model: ModelServer) -> None:
+    ask(engine, TranscribeOptions(decode=DecodeOptions(language="auto", languages=("en", "ru"))))
+    assert model.asked[0].fields["languages[]"] == ["en", "ru"]
+
+
 def test_a_slow_window_times_out(model: ModelServer) -> None:
     engine = EngineClient(model.url, window_timeout_s=1)
     model.answer = lambda asked: Reply(body=heard(asked), delay_s=10)

@@ -169,11 +169,17 @@ def test_granularities_in_many_spellings(names: dict[str, Any]) -> None:
         ({"language": "RU"}, "ru"),
         ({"language": "ru-RU"}, "ru"),
         ({"languages[]": ["en"]}, "en"),
+        ({"languages[]": ["en", "English"]}, "en"),
         ({"languages[]": ["ru", "en"]}, "auto"),
+        ({"languages[]": ["ru", "en"], "language": "de"}, "de"),
     ],
 )
 def test_languages(fields: dict[str, Any], language: str) -> None:
-    assert read(fields).options.decode.language == language
+    decode = read(fields).options.decode
+    assert decode.language == language
+    assert decode.languages == (
+        ("en", "ru") if fields.get("languages[]") == ["ru", "en"] and language == "auto" else ()
+    )
 
 
 def test_of_a_long_prompt_the_end_counts() -> None:
