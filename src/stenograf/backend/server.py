@@ -7,6 +7,7 @@ import sys
 import uvicorn
 
 from stenograf.backend.app import House, create_app
+from stenograf.backend.realtime.socket import BoundedWebSocket
 from stenograf.contract.errors import StenografError
 from stenograf.httpserver import deadline_protocol
 from stenograf.redact import mask_logs
@@ -51,6 +52,7 @@ def main() -> None:
         http=deadline_protocol(idle_timeout_s=settings.request_timeout_s),
         timeout_graceful_shutdown=_GRACE_S,
         server_header=False,
+        ws=BoundedWebSocket,
         ws_per_message_deflate=False,  # sound does not shrink, and small messages could unfold
         ws_ping_timeout=None,  # a client that is not read from for a while cannot answer pings
     )

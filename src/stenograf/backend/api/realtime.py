@@ -1,8 +1,10 @@
 """OpenAI's Realtime protocol for transcription: the websocket `/v1/realtime`."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -19,6 +21,7 @@ _log = logging.getLogger(__name__)
 _SUBPROTOCOL = "realtime"  # what browsers ask for beside their key, and want to hear back
 _OLD_HEADER, _OLD_SUBPROTOCOL = "realtime=v1", "openai-beta.realtime-v1"
 _INTERNAL_ERROR = 1011
+_CLOSE_S = 5.0
 
 
 def router(desk: RealtimeDesk) -> APIRouter:
@@ -54,7 +57,9 @@ async def _converse(desk: RealtimeDesk, websocket: WebSocket, config: SessionCon
         code, reason = _INTERNAL_ERROR, internal_error().message
         await _last_word(line)
     if code is not None and websocket.client_state is WebSocketState.CONNECTED:
-        await websocket.close(code, reason)
+        with suppress(TimeoutError, RuntimeError):
+            async with asyncio.timeout(_CLOSE_S):  # who does not read does not answer either
+                await websocket.close(code, reason)
 
 
 async def _last_word(line: "_WebSocketLine") -> None:

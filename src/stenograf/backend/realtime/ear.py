@@ -86,16 +86,15 @@ class Ear:
 
     def feed(self, data: bytes) -> list[Happening]:
         """Listen to the next bytes. Raises BufferFull, and takes none of them."""
-        if self._turns is None:
-            # A byte is at most one sample before resampling; nothing is decoded that has no room.
-            arriving = len(data) * SAMPLE_RATE // self._format.rate
-            arriving //= 2 if self._format.type == "audio/pcm" else 1
-            if self._n_held + arriving > self._max_samples:
-                raise BufferFull(
-                    f"More than {self._max_samples / SAMPLE_RATE:g} s wait to be committed.",
-                    hint="Commit or clear the buffer, or turn on server_vad.",
-                    param="audio",
-                )
+        arriving = len(data) * SAMPLE_RATE // self._format.rate
+        arriving //= 2 if self._format.type == "audio/pcm" else 1
+        held = self._n_held if self._turns is None else 0  # detection keeps a window at most
+        if held + arriving > self._max_samples:
+            raise BufferFull(
+                f"That would be more than {self._max_samples / SAMPLE_RATE:g} s of sound.",
+                hint="Append shorter parts; commit or clear what waits, or turn on server_vad.",
+                param="audio",
+            )
         return self._hear(self._inlet.feed(data))
 
     def commit(self) -> list[Happening]:
