@@ -12,7 +12,7 @@ import pytest
 
 from .chat_server import Chat, ChatServer, Said
 from .desk import NO_VAD, Desk, until
-from .model_server import ModelServer
+from .model_server import ModelServer, Reply, heard
 from .sounds import noise, wav
 
 KEY = "sk-quite-secret"
@@ -290,6 +290,26 @@ def test_on_demand_as_a_stream(desk: Desk, chat: ChatServer) -> None:
     text_id = seen[-1][1]["id"]
     again = desk.http.get(f"/v1/jobs/{job_id}/text/{text_id}/events")
     assert [data["text"] for name, data in events(again) if name == "delta"] == [said]
+
+
+def test_a_long_transcript_is_punctuated_piece_by_piece_before_ones_eyes(
+    make_desk: Callable[..., Desk], chat: ChatServer, model: ModelServer
+) -> None:
+    spoken = [f"предложение номер {n} сказано вслух" for n in range(40)]
+    model.answer = lambda asked: Reply(body=heard(asked, " " + " ".join(spoken)))
+    chat.answer = lambda asked: Said(asked.text.replace(" предл", ". Предл"), delay_s=0.3)
+    with make_desk(text_llm_context_chars=500) as desk:
+        job_id = finished(desk)["id"]
+        seen = events(post(desk, job_id, task="punctuation", stream=True))
+        counts = [data["pieces_done"] for name, data in seen if name == "state"]
+        assert counts == sorted(counts)
+        assert len(set(counts)) > 2
+        done = seen[-1][1]
+        assert "".join(data["text"] for name, data in seen if name == "delta") == done["text"]
+        assert done["text"].count(". Предложение номер") == 39
+        assert done["text"].lower().replace(".", "") == " ".join(spoken)
+        assert done["pieces_done"] == done["pieces_total"] == len(chat.asked) > 3
+        assert done["warnings"] == []
 
 
 def test_a_stream_that_breaks_begins_again(desk: Desk, chat: ChatServer) -> None:

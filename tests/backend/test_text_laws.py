@@ -1,11 +1,28 @@
-"""Laws of cutting texts and merging corrected pieces, for any text and any answer."""
+"""Laws of cutting texts, reading answers and merging them, for any text and any answer."""
+
+import json
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stenograf.backend.textanswer import Reading
 from stenograf.backend.textmerge import Punctuated
 from stenograf.backend.textsplit import Passages, Piece, deal, normalized, word_spans
+from stenograf.contract.errors import TextServiceFailed
 
+_JSON: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "delta", "message", "content", "finish_reason", "error"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
 _SCRIPTS = st.sampled_from(
     [*"абёЁЙzQßİ50語カ한%№*_.,!?…—-«»('   \n🙂क", "\u0301", "\u2028", "\0", "\u093f"]
 )
@@ -128,3 +145,48 @@ def test_punctuation_arrives_wherever_the_words_are_the_same(
     assert [word.strip(".,!;") for word in said if word != "—"] == [
         word.title() for sentence in sentences for word in sentence
     ]
+
+
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.binary(max_size=40).map(lambda data: b"data: " + data)
+        | _JSON.map(lambda value: f"data: {json.dumps(value)}".encode())
+        | _TEXTS.map(
+            lambda text: (
+                b"data: "
+                + json.dumps(
+                    {"choices": [{"delta": {"content": text}, "finish_reason": None}]}
+                ).encode()
+            )
+        )
+        | st.just(b"data: [DONE]"),
+        max_size=8,
+    )
+)
+@settings(max_examples=300)
+def test_whatever_a_server_streams_is_an_answer_or_a_typed_error(lines: list[bytes]) -> None:
+    shown: list[str] = []
+    reading = Reading(200, shown.append)
+    try:
+        for line in lines:
+            if reading.line(line):
+                break
+        answer = reading.end()
+    except TextServiceFailed:
+        return
+    assert answer
+    assert "".join(shown).strip() == answer
+    assert answer.encode()
+
+
+@given(st.binary(max_size=80) | _JSON.map(lambda value: json.dumps(value).encode()))
+def test_whatever_a_server_answers_at_once_is_an_answer_or_a_typed_error(body: bytes) -> None:
+    shown: list[str] = []
+    reading = Reading(200, shown.append)
+    try:
+        reading.whole(body)
+        answer = reading.end()
+    except TextServiceFailed:
+        return
+    assert "".join(shown).strip() == answer != ""
