@@ -456,6 +456,15 @@ def test_a_model_that_is_not_there_is_a_503(tmp_path: Path) -> None:
             assert answer.json()["detail"]
 
 
+def test_a_model_that_cannot_translate_says_so(desk: Desk, model: ModelServer) -> None:
+    row = {"id": "model-a", "object": "model", "tasks": ["transcribe"]}
+    model.models = Reply(body={"object": "list", "data": [row]})
+    answer = ask(desk, params={"task": "translate"})
+    assert answer.status_code == 400
+    assert "translate" in answer.json()["detail"]
+    assert uploads(desk) == []
+
+
 _VALUES = st.sampled_from(
     ["", "true", "false", "1", "-1", "0", "1e308", "nan", "ru", "Russian", "auto", "json", "srt"]
 ) | st.text(max_size=40)

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from stenograf.backend.api.ability import check_able, served_row
 from stenograf.backend.api.intake import received
 from stenograf.backend.api.openai_stream import events
 from stenograf.backend.service import Service
-from stenograf.contract.errors import BadOptions, ModelNotFound, StenografError
+from stenograf.contract.errors import StenografError
 from stenograf.contract.jobs import JobRequest, JobView
 from stenograf.httpanswers import openai_error, request_id_of
 from stenograf.openai_audio import stream
 from stenograf.openai_audio.answers import answer
 from stenograf.openai_audio.fields import Fields
-from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
 from stenograf.openai_audio.patient import patient_answer
 from stenograf.openai_audio.request import LONG_FIELDS, AudioRequest, Task
 from stenograf.patience import patient_events
@@ -43,7 +43,7 @@ def router(service: Service) -> APIRouter:
     @api.get("/v1/models/{model_id:path}")
     def model(model_id: str) -> dict[str, Any]:
         """One model, by its id or by one of OpenAI's names for the default one."""
-        return _model(_row(service, model_id))
+        return _model(served_row(service, model_id))
 
     return api
 
@@ -82,39 +82,8 @@ async def _audio(service: Service, request: Request, task: Task) -> Response:
 
 def _submit(service: Service, job: JobRequest) -> JobView:
     """Queue a job that the model service is ready for and able to do."""
-    service.engine.check()
-    row = _row(service, job.options.model)
-    decode = job.options.decode
-    if row.get("tasks") and decode.task not in row["tasks"]:
-        raise BadOptions(
-            f"The model {row['id']} cannot {decode.task}.",
-            hint=f"It can: {', '.join(map(str, row['tasks']))}.",
-            param="task",
-        )
-    if decode.token_logprobs and not row.get("logprobs"):
-        raise BadOptions(
-            "The model service does not tell the probabilities of tokens.",
-            hint="Leave include[] out.",
-            param="include[]",
-        )
+    check_able(service, job.options)
     return service.submit(job)
-
-
-def _row(service: Service, model: str) -> dict[str, Any]:
-    """What the model service says of a model. Raises ModelNotFound."""
-    default = service.engine.model_id()
-    wanted = default if not model or model in DEFAULT_MODEL_NAMES else model
-    rows = service.engine.models()
-    found = next((row for row in rows if row["id"] == wanted), None)
-    if found is None and wanted == default:  # a configured name that the server does not list
-        return {"id": default}
-    if found is None:
-        raise ModelNotFound(
-            f"There is no model called {model[:200]!r} here.",
-            hint=f"Leave it out, or name {default!r}.",
-            param="model",
-        )
-    return found
 
 
 def _model(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The transcript of a job as the body of an answer, however long it takes."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from stenograf.backend.api.ability import check_able
 from stenograf.backend.service import Service
-from stenograf.contract.errors import NetworkTimeout
 from stenograf.contract.jobs import JobRequest, JobStatus, JobView, Stage
 from stenograf.contract.transcript import Transcript
 from stenograf.patience import ErrorShape, Hold, patient_json, patient_text
@@ -20,10 +20,13 @@ _BEFORE_THE_MODEL = frozenset({Stage.WAITING, Stage.DECODING, Stage.LISTENING})
 
 
 async def submitted(service: Service, job: JobRequest) -> JobView:
-    """Queue a job that somebody waits for. Raises ModelNotReady, and what `submit` raises."""
-    with suppress(NetworkTimeout):  # a model service too busy to say so is there
-        await run_in_threadpool(service.engine.check)
-    return await run_in_threadpool(service.submit, job)
+    """Queue a job that somebody waits for. Raises what `check_able` and `submit` raise."""
+
+    def submit() -> JobView:
+        check_able(service, job.options)
+        return service.submit(job)
+
+    return await run_in_threadpool(submit)
 
 
 async def json_outcome(
@@ -56,7 +59,10 @@ async def _made(service: Service, job_id: str, make: Make) -> bytes:
 
 
 def _until_recognized(service: Service, job_id: str) -> Hold:
-    """Waits until the recording could be decoded and the model works on it, or the job ends."""
+    """Waits until the recording could be decoded and the model works on it, or the job ends.
+
+    The clients of these dialects have time, and read an error best by its status.
+    """
 
     async def hold() -> None:
         async with aclosing(service.snapshots(job_id, after_seq=0)) as snapshots:
