@@ -47,7 +47,7 @@ def test_a_recording_becomes_its_text_with_times(
     ).json()
     assert jiwer.wer(words_of(reference), words_of(answer["text"])) <= WORST_WER
     words = answer["words"]
-    assert "".join(word["word"] for word in words).split() == answer["text"].split()
+    assert [word["word"] for word in words] == answer["text"].split()
     edges = [edge for word in words for edge in (word["start"], word["end"])]
     assert edges == sorted(edges)
     assert edges[-1] <= waveform.shape[0] / SAMPLE_RATE
