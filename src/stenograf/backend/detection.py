@@ -22,7 +22,7 @@ from stenograf.backend.pipeline import Tools
 from stenograf.backend.records import Heard
 from stenograf.contract.errors import Cancelled, Overloaded, Unavailable
 from stenograf.contract.options import DecodeOptions, GuardOptions, TranscribeOptions
-from stenograf.contract.pcm import SAMPLE_RATE, wav_bytes
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform, wav_bytes
 
 _LISTEN_S = (120.0, 3600.0)  # a first look, and a longer one where it met no speech
 _MAX_WINDOWS = 3
@@ -50,7 +50,7 @@ class Detected:
 
 
 class LanguageDetector:
-    """Listens to a few recordings at a time, `max_waiting` may be there in all.
+    """Listens to a few recordings at a time; `max_waiting` may be there in all.
 
     What it decodes lies in `folder` meanwhile.
     """
@@ -60,7 +60,6 @@ class LanguageDetector:
         self._tools = tools
         self._folder = folder
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="language")
-        self._waiting = 0
         self._draining = False
         self._running: set[_Listening] = set()
 
@@ -86,10 +85,9 @@ class LanguageDetector:
         """
         if self._draining:
             raise _going_away()
-        if self._waiting >= self.max_waiting:
+        if len(self._running) >= self.max_waiting:
             raise Overloaded("Too many recordings wait for this.", retry_after_s=_ASK_AGAIN_S)
         listening = _Listening(self._tools, self._folder, source)
-        self._waiting += 1
         self._running.add(listening)
         try:
             loop = asyncio.get_running_loop()
@@ -97,7 +95,6 @@ class LanguageDetector:
         finally:
             listening.stop()
             self._running.discard(listening)
-            self._waiting -= 1
 
 
 class _Listening:
@@ -144,7 +141,8 @@ class _Listening:
             gain, _ = loudness.gain(sound.level, _OPTIONS.normalize)
             heard: list[Heard] = []
             with Spool(spool_path) as spool, self._model() as ask:
-                spans = self._tools.detector.spans(spool.blocks(), _OPTIONS.cut, gain)
+                blocks = map(self._unless_stopped, spool.blocks())
+                spans = self._tools.detector.spans(blocks, _OPTIONS.cut, gain)
                 windows = cut_windows(spans, spool.n_samples, _OPTIONS.cut, quietest_in(spool))
                 for window in islice(windows, _MAX_WINDOWS):
                     waveform = spool.read(window.start, window.end) * gain
@@ -153,6 +151,11 @@ class _Listening:
                     if share is None or share >= _SURE:
                         break
         return heard, sound.n_samples < listen_s * SAMPLE_RATE
+
+    def _unless_stopped(self, block: Waveform) -> Waveform:
+        if self._stopped.is_set():
+            raise Aborted
+        return block
 
     @contextmanager
     def _model(self) -> Iterator[Callable[[bytes, int], Heard]]:
