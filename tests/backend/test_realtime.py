@@ -513,6 +513,8 @@ def test_sound_beyond_the_bound_is_refused_and_the_rest_kept(
     ):
         talk = Talk(socket)
         talk.until("session.created")
+        talk.append(pcm(pause(31)))
+        assert talk.event()["error"]["code"] == "input_audio_buffer_full"
         talk.configure(turn_detection=None)
         talk.append(pcm(pause(29)))
         talk.append(pcm(pause(2)))
@@ -612,7 +614,7 @@ def test_the_ends_of_turns_follow_the_settings() -> None:
     sound = pcm(np.concatenate([speech("extension_ru"), pause(3)]))
 
     def ends(**vad: Any) -> tuple[int, int]:
-        happened = listened(Ear(DETECTOR, max_samples=16_000), [sound], ServerVad(**vad))
+        happened = listened(Ear(DETECTOR, max_samples=16_000 * 30), [sound], ServerVad(**vad))
         started = next(e.at for e in happened if isinstance(e, SpeechStarted))
         stopped = [e.at for e in happened if isinstance(e, SpeechStopped)]
         return started, stopped[-1]
