@@ -196,6 +196,18 @@ class BackendSettings(_Settings):
     realtime_max_buffer_s: float = Field(
         300.0, ge=30, le=3600, description="sound that one live transcription may have waiting"
     )
+    wyoming_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of the Wyoming protocol for voice assistants (Home Assistant), usually "
+        "10300; 0: off",
+    )
+    wyoming_host: str = Field(
+        "127.0.0.1",
+        description="address it listens on; the protocol knows no keys, so any other than the "
+        "loopback needs ALLOW_NO_KEY=true",
+    )
     cors_origins: str = Field(
         "",
         description="pages that may use the backend from a browser, comma separated, beside the "

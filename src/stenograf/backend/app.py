@@ -4,7 +4,7 @@ import fcntl
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,8 +26,8 @@ from stenograf.backend.api import uploads as uploads_api
 from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.db import Database
-from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.described.everything import describe_backend
+from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub
 from stenograf.backend.jobs import JobStore
@@ -51,6 +51,7 @@ from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
 from stenograf.backend.web import BodyLimit, RequestId, SecurityHeaders, install_errors
 from stenograf.backend.worker import Worker
+from stenograf.backend.wyoming.server import WyomingServer
 from stenograf.contract.errors import StenografError
 from stenograf.exposure import is_local, refuse_exposed
 from stenograf.settings import BackendSettings
@@ -278,11 +279,12 @@ def create_app(settings: BackendSettings) -> FastAPI:
     open_uploads = OpenUploads(settings.caller_open_uploads, lambda id: not uploads.info(id).sealed)
 
     realtime = _realtime(house)
+    wyoming = _wyoming(house)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(house.open)
-        async with house.service.text.running(alone=house.alone):
+        async with house.service.text.running(alone=house.alone), wyoming:
             yield
             realtime.close()
         await run_in_threadpool(house.close)
@@ -330,6 +332,21 @@ def _realtime(house: House) -> RealtimeDesk:
         idle_timeout_s=settings.realtime_idle_timeout_s,
         max_buffer_s=settings.realtime_max_buffer_s,
     )
+
+
+def _wyoming(house: House) -> AbstractAsyncContextManager[object]:
+    settings = house.settings
+    if not settings.wyoming_port:
+        return nullcontext()
+    refuse_exposed(
+        "Wyoming server",
+        settings.wyoming_host,
+        settings.published_on,
+        has_key=False,
+        allow_no_key=settings.allow_no_key,
+        remedy="Set WYOMING_HOST=127.0.0.1",
+    )
+    return WyomingServer(house.service, host=settings.wyoming_host, port=settings.wyoming_port)
 
 
 def _add_middleware(app: FastAPI, settings: BackendSettings, gate: Gate, origins: Origins) -> None:
