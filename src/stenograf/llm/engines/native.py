@@ -90,7 +90,7 @@ class _Sound:
     ) -> NDArray[np.float32]:
         rows = self.model.decode([self.windows[window]])
         scores = rows.look(np.array([tokens]), heads)[:, 0, :, :frames]
-        chances = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        chances: NDArray[np.float32] = np.exp(scores - scores.max(axis=-1, keepdims=True))
         chances /= chances.sum(axis=-1, keepdims=True)
         return chances
 
@@ -108,13 +108,17 @@ class _Steps:
         self.rows.select(rows)
 
 
-def load_native(settings: EngineSettings, report: Report) -> NativeWhisper:
+def load_native(
+    settings: EngineSettings, report: Report, library: Library | None = None
+) -> NativeWhisper:
     """Find, quantize and load the checkpoint that the settings name.
+
+    `library` stands in for the one that was built in place.
 
     Raises EngineUnfit where library, CPU or model do not allow it, else StenografError in words
     for whoever set LOCAL_LLM_MODEL.
     """
-    library = Library()
+    library = library or Library()
     isa = library.isa(settings.native_isa)
     if isa == "base" and not settings.native_isa:
         raise NativeUnavailable("This CPU has no AVX2.", hint="Set ENGINE=auto.")

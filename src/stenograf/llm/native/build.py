@@ -58,7 +58,7 @@ def build(target: Path = LIBRARY, compiler: str = "", extra: Sequence[str] = ())
             objects.append(Path(folder) / f"{source}.o")
             _compile(cc, source, objects[-1], [*with_all, *extra])
         built = Path(folder) / target.name
-        link = [*cc, "-shared", "-pthread", *extra, "-o", built, *objects, "-lm"]
+        link = [*cc, "-shared", "-pthread", *extra, "-o", str(built), *map(str, objects), "-lm"]
         subprocess.run(link, check=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = target.with_suffix(f".{os.getpid()}.new")

@@ -273,14 +273,13 @@ class Rows:
 
     def _tokens(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         self._open()
-        body = np.ascontiguousarray(tokens, dtype=np.int32)
-        if body.ndim != 2 or body.shape[0] != len(self._windows) or body.shape[1] < 1:
-            raise ValueError(f"tokens of {body.shape} for {len(self._windows)} rows")
-        if body.min() < 0 or body.max() >= self._model.shape.vocabulary:
+        if tokens.ndim != 2 or tokens.shape[0] != len(self._windows) or tokens.shape[1] < 1:
+            raise ValueError(f"tokens of {tokens.shape} for {len(self._windows)} rows")
+        if tokens.min() < 0 or tokens.max() >= self._model.shape.vocabulary:
             raise ValueError("a token that is not in the vocabulary")
-        if self._position + body.shape[1] > self._model.shape.max_tokens:
+        if self._position + tokens.shape[1] > self._model.shape.max_tokens:
             raise ValueError(f"more than {self._model.shape.max_tokens} tokens")
-        return body
+        return np.ascontiguousarray(tokens, dtype=np.int32)
 
     def _feed(
         self,
