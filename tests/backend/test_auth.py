@@ -19,7 +19,7 @@ from stenograf import keys_cli
 from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.origins import OpenToEveryPage, Origins
 from stenograf.backend.session import TTL_S, Sessions, secret_in
-from stenograf.cli import OK, SOME_FAILED, run
+from stenograf.cli import OK, SOME_FAILED, USAGE, run
 from stenograf.contract.session import SESSION_COOKIE
 from stenograf.redact import masked
 
@@ -27,6 +27,7 @@ from ..conftest import Process, free_port
 from .conftest import Clock, Tables
 from .desk import Desk, until
 from .model_server import ModelServer
+from .sounds import tone, wav
 
 ASKED = "/v1/options"
 
@@ -442,6 +443,27 @@ def test_keys_are_made_listed_and_revoked_by_command(
     with pytest.raises(SystemExit) as ended:
         keys_cli.main(["create", "бот"])
     assert ended.value.code == 0
+
+
+def test_the_command_line_sends_the_key(
+    tmp_path: Path,
+    model: ModelServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    key = "the-key-of-the-command-line"
+    recording = tmp_path / "тон.wav"
+    recording.write_bytes(wav(tone(3)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("STENOGRAF_API_KEY", raising=False)
+    with _running(tmp_path, model, {"BACKEND_API_KEYS": key}) as url:
+        words = ["transcribe", str(recording), "--backend", url, "--quiet"]
+        assert run(words) == SOME_FAILED
+        assert "key is needed" in capsys.readouterr().err
+        assert run([*words, "--api-key", "не ключ"]) == USAGE
+        assert run([*words, "--api-key", key]) == OK
+        monkeypatch.setenv("STENOGRAF_API_KEY", key)
+        assert run(words) == OK
 
 
 def test_no_log_line_holds_a_key(
