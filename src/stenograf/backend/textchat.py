@@ -1,8 +1,8 @@
 """Client of an OpenAI-compatible chat server: one prompt in, one streamed answer out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ import httpx
 
 from stenograf.backend.textanswer import Reading, failure_of, message_of, retry_after_s
 from stenograf.backend.textprompts import Prompt
+from stenograf.backend.textwire import bounded_body, read_into, transport_failure
 from stenograf.contract.errors import (
     StenografError,
     TextServiceFailed,
@@ -23,7 +24,6 @@ _CONNECT_TIMEOUT_S = 5.0
 _MODELS_TIMEOUT_S = 5.0
 _MAX_BUSY_WAITS = 3
 _MAX_BUSY_WAIT_S = 30.0
-_MAX_BODY_BYTES = 8 * 1024**2
 
 
 def ignore(_: str) -> None:
@@ -99,7 +99,8 @@ class ChatClient:
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         try:
-            await asyncio.wait_for(self._places.acquire(), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await self._places.acquire()
         except TimeoutError:
             raise TextServiceUnavailable(
                 "The language model is busy with other texts.", retry_after_s=self._timeout_s
@@ -120,7 +121,7 @@ class ChatClient:
                 hint="Raise TEXT_LLM_TIMEOUT_S, or lower TEXT_LLM_CONTEXT_CHARS.",
             ) from None
         except httpx.HTTPError as error:
-            raise _transport_failure(error) from None
+            raise transport_failure(error) from None
         except (httpx.InvalidURL, UnicodeError):
             raise TextServiceFailed(
                 "The language model's address or key cannot be sent.",
@@ -134,8 +135,10 @@ class ChatClient:
             body = self._body(prompt, model)
             async with self._client().stream("POST", "/chat/completions", json=body) as response:
                 if response.status_code == 200:
-                    return await _read(response, Reading(max_chars, on_text), model)
-                content = await _bounded(response)
+                    reading = Reading(max_chars, on_text)
+                    await read_into(reading, response)
+                    return Answer(reading.end(), model, cut=reading.cut)
+                content = await bounded_body(response)
             error = self._refusal(response, content)
             if response.status_code == 400 and "temperature" in body and _about(content):
                 self._fixed_temperature = True  # this model takes no other than its own
@@ -151,7 +154,9 @@ class ChatClient:
             return self._model
         response = await self._client().get("/models", timeout=_MODELS_TIMEOUT_S)
         if response.status_code != 200:
-            raise self._refusal(response, response.content)
+            error = self._refusal(response, response.content)
+            error.hint = error.hint or "Set TEXT_LLM_MODEL; the server's own list cannot be read."
+            raise error
         try:
             self._model = str(response.json()["data"][0]["id"])
         except (ValueError, LookupError, TypeError):
@@ -205,47 +210,3 @@ def _api_root(url: str) -> str:
 
 def _about(content: bytes) -> bool:
     return b"temperature" in content.lower()
-
-
-async def _read(response: httpx.Response, reading: Reading, model: str) -> Answer:
-    streamed = response.headers.get("content-type", "").startswith("text/event-stream")
-    if streamed:
-        async with aclosing(_lines(response)) as lines:
-            async for line in lines:
-                if reading.line(line):
-                    break
-    else:
-        reading.whole(await _bounded(response))
-    return Answer(reading.end(), model, cut=reading.cut)
-
-
-async def _lines(response: httpx.Response) -> AsyncGenerator[bytes]:
-    # Not `aiter_lines`: it also splits at U+2028 and its kin, which JSON strings may hold.
-    rest = b""
-    async for block in response.aiter_bytes():
-        *lines, rest = (rest + block).split(b"\n")
-        if len(rest) > _MAX_BODY_BYTES:
-            raise TextServiceFailed("The language model's answer has an endless line.")
-        for line in lines:
-            yield line
-    yield rest
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    content = b""
-    async for block in response.aiter_bytes():
-        content += block
-        if len(content) > _MAX_BODY_BYTES:
-            raise TextServiceFailed("The language model's answer is endless.")
-    return content
-
-
-def _transport_failure(error: httpx.HTTPError) -> StenografError:
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return TextServiceUnavailable(
-            "The language model's server cannot be reached.",
-            hint="Start it, or correct TEXT_LLM_URL.",
-        )
-    if isinstance(error, httpx.TimeoutException):
-        return TextServiceTimeout("The language model's server fell silent.")
-    return TextServiceUnavailable("The language model's server broke the connection off.")

@@ -1,13 +1,13 @@
 """The order of the requests to a language model that one task on one text takes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 from stenograf.backend import textprompts
-from stenograf.backend.textchat import Answer, ChatClient, ignore, not_configured
+from stenograf.backend.textchat import ChatClient, ignore, not_configured
 from stenograf.backend.textmerge import Punctuated
 from stenograf.backend.textprompts import Prompt
+from stenograf.backend.textrun import Progress, Run, no_progress
 from stenograf.backend.textsplit import Passages, Piece
 from stenograf.contract.errors import BadOptions
 from stenograf.contract.text import TextResult, TextTask
@@ -17,13 +17,6 @@ _OVERLAP_CHARS = 500
 _PUNCTUATION_CHARS = 3_000  # models copy a short text faithfully, a long one hardly
 _PUNCTUATION_OVERLAP_CHARS = 240
 _ROOM_CHARS = 2_000  # an answer may be so much longer than its text
-
-Progress = Callable[[int, int], None]
-"""Called with the answers that are there and the answers that are needed."""
-
-
-def no_progress(done: int, total: int) -> None:
-    """Take no notice."""
 
 
 class TextProcessor:
@@ -61,7 +54,7 @@ class TextProcessor:
         if not self._chat.configured:
             raise not_configured()
         passages = [text] if isinstance(text, str) else list(text)
-        run = _Run(self._chat, self._in_flight, on_text, on_progress)
+        run = Run(self._chat, self._in_flight, on_text, on_progress)
         if not any(passage.strip() for passage in passages):
             silent = Warning(code="no_text", message="There is no text to work on.")
             return TextResult(text="", task=task, instruction=instruction, warnings=(silent,))
@@ -69,7 +62,7 @@ class TextProcessor:
             return await self._punctuate(passages, language, run)
         return await self._digest(passages, task, instruction, language, run)
 
-    async def _punctuate(self, given: list[str], language: str, run: "_Run") -> TextResult:
+    async def _punctuate(self, given: list[str], language: str, run: Run) -> TextResult:
         max_chars = min(self._context_chars, _PUNCTUATION_CHARS)
         pieces, merged = await asyncio.to_thread(_cut_to_merge, given, max_chars)
         prompts = [
@@ -94,7 +87,7 @@ class TextProcessor:
         )
 
     async def _digest(
-        self, given: list[str], task: TextTask, instruction: str, language: str, run: "_Run"
+        self, given: list[str], task: TextTask, instruction: str, language: str, run: Run
     ) -> TextResult:
         room = self._context_chars
         text, pieces = await asyncio.to_thread(_cut_to_read, given, room)
@@ -124,9 +117,7 @@ class TextProcessor:
             warnings=tuple(warnings),
         )
 
-    async def _notes(
-        self, prompts: list[Prompt], run: "_Run", warnings: list[Warning]
-    ) -> list[str]:
+    async def _notes(self, prompts: list[Prompt], run: Run, warnings: list[Warning]) -> list[str]:
         """An answer to each prompt, short enough that two of them fit into one request."""
         longest = self._context_chars // 2 - 2
         limits = [2 * self._context_chars + _ROOM_CHARS] * len(prompts)
@@ -137,79 +128,6 @@ class TextProcessor:
                     warnings.append(_cut_short())
                 notes.append(answer.text[:longest])
         return notes
-
-
-class _Run:
-    """The requests of one task, counted."""
-
-    def __init__(
-        self,
-        chat: ChatClient,
-        in_flight: int,
-        on_text: Callable[[str], None],
-        on_progress: Progress,
-    ) -> None:
-        self.on_text = on_text
-        self._chat = chat
-        self._places = asyncio.Semaphore(in_flight)
-        self._on_progress = on_progress
-        self._done = self._total = 0
-
-    @asynccontextmanager
-    async def answers(
-        self, prompts: Sequence[Prompt], limits: Sequence[int]
-    ) -> AsyncIterator[AsyncIterator[Answer]]:
-        """Answers in the order of the prompts; when one fails, or the block ends, no more asked."""
-        self._expect(len(prompts))
-        tasks = [
-            asyncio.ensure_future(self._one(prompt, limit))
-            for prompt, limit in zip(prompts, limits, strict=True)
-        ]
-
-        async def in_order() -> AsyncIterator[Answer]:
-            for task in tasks:
-                await _first_failure(tasks, task)
-                yield task.result()
-
-        try:
-            yield in_order()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def last(self, prompt: Prompt, limit: int) -> Answer:
-        """The answer that is the result; its text is shown as it comes."""
-        self._expect(1)
-        return await self._counted(
-            self._chat.complete(prompt, max_chars=limit, on_text=self.on_text)
-        )
-
-    async def _one(self, prompt: Prompt, limit: int) -> Answer:
-        async with self._places:
-            return await self._counted(self._chat.complete(prompt, max_chars=limit))
-
-    async def _counted(self, asking: Coroutine[None, None, Answer]) -> Answer:
-        answer = await asking
-        self._done += 1
-        self._on_progress(self._done, self._total)
-        return answer
-
-    def _expect(self, more: int) -> None:
-        self._total += more
-        self._on_progress(self._done, self._total)
-
-
-async def _first_failure(
-    tasks: Sequence["asyncio.Future[Answer]"], wanted: "asyncio.Future[Answer]"
-) -> None:
-    """Wait for `wanted`; raise what another of `tasks` fails with meanwhile."""
-    while not wanted.done():
-        running = [task for task in tasks if not task.done()]
-        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                task.result()
 
 
 def _cut_to_merge(given: Sequence[str], max_chars: int) -> tuple[list[Piece], Punctuated]:

@@ -7,7 +7,8 @@ from starlette.concurrency import run_in_threadpool
 
 from stenograf.backend.hub import Hub, wait
 from stenograf.backend.textchat import ChatClient, ignore, not_configured
-from stenograf.backend.textprocess import Progress, TextProcessor, no_progress
+from stenograf.backend.textprocess import TextProcessor
+from stenograf.backend.textrun import Progress, no_progress
 from stenograf.backend.textstage import TextStage
 from stenograf.backend.textstore import TextStore
 from stenograf.contract.errors import BadOptions, Unavailable
