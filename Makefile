@@ -32,7 +32,7 @@ RUN_COMPOSE := $(COMPOSE) $(COMPOSE_FILES)
 BUILD := $(DOCKER) build $(BUILD_FLAGS)
 MODEL ?=
 
-.PHONY: help setup demo start update_env_file test test_slow check bench evaluate_model \
+.PHONY: help setup demo start update_env_file test test_slow check native bench evaluate_model \
 	build_base_image build_torch_image build_frontend_image build_backend_image build_llm_image \
 	build_images up down drop_images clean full_start full_stop full_restart \
 	download_model lock_requirements sbom lint_containers test_containers
@@ -76,6 +76,9 @@ check: setup ## format, lint, types, direction of imports
 	$(VENV)/bin/ruff check src tests bench
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+native: setup ## compile the native engine of the model service (make setup did, if there is a compiler)
+	$(PY) -m stenograf.llm.native.build
 
 bench: setup ## every benchmark in its short form; each one: python -m bench.NAME --help
 	@for name in seed dsp memory; do echo "== bench.$$name"; $(PY) -m bench.$$name || exit 1; done
