@@ -9,12 +9,21 @@ from ..conftest import Process, free_port
 from . import kit
 
 
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process) -> Iterator[Process]:
+@pytest.fixture(scope="session")
+def wyoming_port() -> int:
+    """Where `backend` speaks Wyoming."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def backend(
+    tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process, wyoming_port: int
+) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("backend")
     port = free_port()
     environment = {
         "BACKEND_PORT": str(port),
+        "WYOMING_PORT": str(wyoming_port),
         "DATA_DIR": str(folder),
         "LLM_ENDPOINT": embedded_llm.url,
         "MIN_FREE_BYTES": "0",

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,36 +22,10 @@ from stenograf.backend.app import create_app
 from stenograf.exposure import Exposed
 from stenograf.settings import BackendSettings
 
-from ..conftest import Process, free_port
+from ..conftest import Process
 from .kit import RECORDING, assert_heard
 
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}
-
-
-@pytest.fixture(scope="module")
-def house(
-    tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process
-) -> Iterator[tuple[Process, int]]:
-    """A backend, and the port on which it speaks Wyoming."""
-    folder = tmp_path_factory.mktemp("backend")
-    port, wyoming_port = free_port(), free_port()
-    environment = {
-        "BACKEND_PORT": str(port),
-        "WYOMING_PORT": str(wyoming_port),
-        "DATA_DIR": str(folder),
-        "LLM_ENDPOINT": embedded_llm.url,
-        "MIN_FREE_BYTES": "0",
-    }
-    url = f"http://127.0.0.1:{port}"
-    process = Process("stenograf.backend", environment, url, folder / "backend.log")
-    process.start()
-    yield process, wyoming_port
-    process.stop()
-
-
-@pytest.fixture(scope="module")
-def port(house: tuple[Process, int]) -> int:
-    return house[1]
 
 
 def spoken() -> tuple[bytes, int]:
@@ -60,9 +33,9 @@ def spoken() -> tuple[bytes, int]:
     return sound.astype("<i2").tobytes(), rate
 
 
-async def say(port: int, *events: Event) -> Event:
+async def say(wyoming_port: int, *events: Event) -> Event:
     """The first answer after all of `events`."""
-    async with asyncio.timeout(60), AsyncTcpClient("127.0.0.1", port) as client:
+    async with asyncio.timeout(60), AsyncTcpClient("127.0.0.1", wyoming_port) as client:
         for event in events:
             await client.write_event(event)
         answer = await client.read_event()
@@ -81,19 +54,20 @@ def sound_events(sound: bytes, rate: int, **asked: Any) -> list[Event]:
 
 
 @pytest.mark.parametrize("asked", [{}, {"language": "ru"}, {"language": "ru-RU"}], ids=str)
-def test_a_spoken_command(house: tuple[Process, int], asked: dict[str, str]) -> None:
-    answer = asyncio.run(say(house[1], *sound_events(*spoken(), **asked)))
+def test_a_spoken_command(backend: Process, wyoming_port: int, asked: dict[str, str]) -> None:
+    answer = asyncio.run(say(wyoming_port, *sound_events(*spoken(), **asked)))
     assert Transcript.is_type(answer.type), answer
     assert_heard(Transcript.from_event(answer).text, RECORDING)
     assert Transcript.from_event(answer).language == "ru"
-    left = requests.get(f"{house[0].url}/v1/jobs", timeout=10).json()["data"]
-    assert left == [], "what is said to a voice assistant is not kept"
+    jobs = requests.get(f"{backend.url}/v1/jobs", timeout=10).json()["data"]
+    kept = [job for job in jobs if job["filename"] == "wyoming.wav"]
+    assert kept == [], "what is said to a voice assistant is not kept"
 
 
-def test_several_commands_over_one_connection(port: int) -> None:
+def test_several_commands_over_one_connection(wyoming_port: int) -> None:
     async def run() -> list[str]:
         texts = []
-        async with asyncio.timeout(60), AsyncTcpClient("127.0.0.1", port) as client:
+        async with asyncio.timeout(60), AsyncTcpClient("127.0.0.1", wyoming_port) as client:
             for _ in range(2):
                 for event in sound_events(*spoken()):
                     await client.write_event(event)
@@ -106,12 +80,12 @@ def test_several_commands_over_one_connection(port: int) -> None:
     assert first == second != ""
 
 
-def test_it_says_what_it_is(port: int) -> None:
-    answer = asyncio.run(say(port, Describe().event()))
+def test_it_says_what_it_is(wyoming_port: int) -> None:
+    answer = asyncio.run(say(wyoming_port, Describe().event()))
     (program,) = Info.from_event(answer).asr
     assert program.name == "stenograf"
     assert "ru" in program.models[0].languages
-    assert Pong.from_event(asyncio.run(say(port, Ping("x").event()))).text == "x"
+    assert Pong.from_event(asyncio.run(say(wyoming_port, Ping("x").event()))).text == "x"
 
 
 @pytest.mark.parametrize(
@@ -130,10 +104,10 @@ def test_it_says_what_it_is(port: int) -> None:
     ],
 )
 def test_a_mistake_is_told_and_the_connection_stays(
-    port: int, events: list[Event], code: str
+    wyoming_port: int, events: list[Event], code: str
 ) -> None:
     async def run() -> tuple[Event | None, Event | None]:
-        async with asyncio.timeout(30), AsyncTcpClient("127.0.0.1", port) as client:
+        async with asyncio.timeout(30), AsyncTcpClient("127.0.0.1", wyoming_port) as client:
             for event in events:
                 await client.write_event(event)
             error = await client.read_event()
@@ -147,9 +121,9 @@ def test_a_mistake_is_told_and_the_connection_stays(
     assert pong.type == "pong"
 
 
-def test_sound_is_bounded(port: int) -> None:
+def test_sound_is_bounded(wyoming_port: int) -> None:
     chunk = AudioChunk(**FORMAT, audio=bytes(3 * 1024**2)).event()
-    error = asyncio.run(say(port, *[chunk] * 6))
+    error = asyncio.run(say(wyoming_port, *[chunk] * 6))
     assert error.data["code"] == "too_large"
 
 
@@ -165,9 +139,9 @@ lines = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(sent=st.lists(lines, max_size=4))
 def test_nothing_that_is_sent_ends_the_service(
-    house: tuple[Process, int], sent: list[bytes]
+    backend: Process, wyoming_port: int, sent: list[bytes]
 ) -> None:
-    _survives(*house, sent)
+    _survives(backend, wyoming_port, sent)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +156,9 @@ def test_nothing_that_is_sent_ends_the_service(
     ids=["long", "deep", "large", "list", "no object"],
 )
 def test_what_is_no_event_is_told_and_ends_the_connection(
-    house: tuple[Process, int], line: bytes
+    backend: Process, wyoming_port: int, line: bytes
 ) -> None:
-    (told,) = _survives(*house, [line])
+    (told,) = _survives(backend, wyoming_port, [line])
     assert told["type"] == "error"
 
 
