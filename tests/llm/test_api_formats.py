@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from stenograf.contract.errors import OutOfResources
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform, wav_bytes
+from stenograf.contract.transcript import Segment
 from stenograf.llm.app import create_app
 from stenograf.llm.engines.base import EngineOptions, Stop, WindowResult, never
 from stenograf.llm.engines.fake import FakeEngine
@@ -97,6 +98,24 @@ def test_a_stream_begins_before_the_last_window(tone: Tone) -> None:
             assert not gate.is_set()
             gate.set()
             assert list(events)[-1].type == "transcript.text.done"
+
+
+def test_a_word_at_a_cut_is_mended(tone: Tone) -> None:
+    class Halves(FakeEngine):
+        def transcribe(
+            self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
+        ) -> list[WindowResult]:
+            (window,) = windows
+            end = window.shape[0]
+            first = end > 20 * SAMPLE_RATE
+            text = " Это стено" if first else " стенография."
+            return [WindowResult("ru", (Segment(start=0, end=end, text=text),))]
+
+    with service(lambda _: Halves()) as client:
+        body = wav_bytes(tone(40))
+        assert post(client, body).json()["text"] == "Это стенография."
+        events = frames(post(client, body, stream="true").text)
+        assert "".join(event["delta"] for event in events[:-1]) == "Это стенография."
 
 
 def test_probabilities_of_tokens(client: TestClient, tone: Tone) -> None:

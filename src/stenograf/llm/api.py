@@ -16,14 +16,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 import stenograf
 from stenograf.contract.errors import Cancelled, StenografError
-from stenograf.contract.options import DecodeOptions
+from stenograf.contract.options import DecodeOptions, TranscribeOptions
 from stenograf.contract.pcm import Waveform
-from stenograf.contract.transcript import Transcript
 from stenograf.httpanswers import invalid_input, openai_error, request_id_of
-from stenograf.llm import render
 from stenograf.llm.engines.base import EngineOptions, WindowResult
 from stenograf.llm.form import check_model, engine_options, sound_form
 from stenograf.llm.models import ModelHost, ModelState
+from stenograf.llm.render import Heard, Joined
 from stenograf.llm.sound import cut, read_waveform
 from stenograf.openai_audio import stream
 from stenograf.openai_audio.answers import answer, answer_shape, as_json
@@ -82,7 +81,8 @@ class ModelApi:
             check_model(asked.options.model, capabilities)
             capabilities.check(asked.options.decode)
             waveform = await self._in_thread(read_waveform, file, self._max_audio_s)
-        work = _Work(asked, waveform, self._windows(request, waveform, engine_options(asked)))
+        windows = self._windows(request, waveform, engine_options(asked))
+        work = _Work(asked, waveform.shape[0], windows)
         if not asked.stream:
             return await patient_answer(
                 work.answer(), asked, request_id_of(request), start_s=self._answer_start_s
@@ -104,12 +104,9 @@ class ModelApi:
         capabilities, _ = self._host.ready()
         waveform = await self._in_thread(_read_chunk, await request.body())
         decode = DecodeOptions(language=capabilities.default_language, word_timestamps=False)
-        async with aclosing(
-            self._windows(request, waveform, EngineOptions(decode=decode))
-        ) as windows:
-            recognized = [window async for window in windows]
-        text = render.transcript_of(recognized, waveform.shape[0], decode).text
-        return {"response": text}
+        windows = self._windows(request, waveform, EngineOptions(decode=decode))
+        joined = await _joined(windows, waveform.shape[0], TranscribeOptions(decode=decode))
+        return {"response": joined.transcript().text}
 
     async def models(self) -> dict[str, Any]:
         """The one model of this service."""
@@ -175,8 +172,8 @@ class ModelApi:
 
     async def _windows(
         self, request: Request, waveform: Waveform, options: EngineOptions
-    ) -> AsyncGenerator[tuple[int, WindowResult]]:
-        """Windows one after the other, each with its offset; a client that leaves ends the work."""
+    ) -> AsyncGenerator[Heard]:
+        """Windows one after the other; a client that leaves ends the work."""
         capabilities, batcher = self._host.ready()
         gone = asyncio.ensure_future(_disconnected(request))
         answer: asyncio.Future[WindowResult] | None = None
@@ -187,7 +184,7 @@ class ModelApi:
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 if not answer.done():
                     raise Cancelled("The client went away.")
-                yield offset, answer.result()
+                yield Heard(offset, offset + window.shape[0], answer.result())
         finally:
             gone.cancel()
             if answer is not None:
@@ -199,32 +196,37 @@ class _Work:
     """One request's recognition, as a whole or piece by piece."""
 
     asked: AudioRequest
-    waveform: Waveform
-    windows: AsyncGenerator[tuple[int, WindowResult]]
+    n_samples: int
+    windows: AsyncGenerator[Heard]
 
     async def answer(self) -> bytes:
         """The body of an answer in one piece."""
-        async with aclosing(self.windows):
-            recognized = [window async for window in self.windows]
-        transcript = self._transcript(recognized)
+        joined = await _joined(self.windows, self.n_samples, self.asked.options)
+        transcript = joined.transcript()
         if self.asked.format != "verbose_json":
             return answer(transcript, self.asked)
-        return as_json(answer_shape(transcript, self.asked) | render.extras(recognized, transcript))
+        return as_json(answer_shape(transcript, self.asked) | joined.extras(transcript))
 
     async def events(self) -> AsyncGenerator[bytes]:
         """The events of a streamed answer, window by window."""
         pieces = stream.Pieces(self.asked)
-        recognized: list[tuple[int, WindowResult]] = []
+        joined = Joined(self.n_samples, self.asked.options)
         async with aclosing(self.windows):
-            async for offset, result in self.windows:
-                recognized.append((offset, result))
-                for event in pieces.add(segment.shifted(offset) for segment in result.segments):
+            async for heard in self.windows:
+                for event in pieces.add(joined.add(heard)):
                     yield event
-        for event in pieces.finish(self._transcript(recognized)):
+        for event in pieces.finish(joined.transcript()):
             yield event
 
-    def _transcript(self, recognized: list[tuple[int, WindowResult]]) -> Transcript:
-        return render.transcript_of(recognized, self.waveform.shape[0], self.asked.options.decode)
+
+async def _joined(
+    windows: AsyncGenerator[Heard], n_samples: int, options: TranscribeOptions
+) -> Joined:
+    joined = Joined(n_samples, options)
+    async with aclosing(windows):
+        async for heard in windows:
+            joined.add(heard)
+    return joined
 
 
 def _read_chunk(body: bytes) -> Waveform:

@@ -1,63 +1,91 @@
 """Recognized windows as one transcript, and what we add to OpenAI's `verbose_json`."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from stenograf.contract.options import DecodeOptions
+from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
-from stenograf.contract.transcript import Transcript, Warning
+from stenograf.contract.transcript import Segment, Transcript, Warning
 from stenograf.llm.engines.base import WindowResult
-
-Recognized = Sequence[tuple[int, WindowResult]]
-"""Windows in order, each with its offset in samples from the first sample of the file."""
+from stenograf.transcripts import assemble
 
 
-def transcript_of(recognized: Recognized, n_samples: int, options: DecodeOptions) -> Transcript:
-    """Everything recognized, in the time of the file; nothing is judged or mended here."""
-    return Transcript(
-        language=_language(recognized, options),
-        language_probability=_language_probability(recognized),
-        duration=n_samples,
-        segments=tuple(
-            segment.shifted(offset) for offset, result in recognized for segment in result.segments
-        ),
-        warnings=tuple(
-            _shifted(warning, offset)
-            for offset, result in recognized
-            for warning in result.warnings
-        ),
-        task=options.task,
-    )
+@dataclass(frozen=True)
+class Heard:
+    """What was recognized in samples [start, end) of the sound."""
+
+    start: int
+    end: int
+    result: WindowResult
 
 
-def extras(recognized: Recognized, transcript: Transcript) -> dict[str, Any]:
-    """What the backend reads beside OpenAI's fields."""
-    return {
-        "language_code": transcript.language,
-        "language_probability": transcript.language_probability,
-        "no_speech_prob": _no_speech(recognized),
-        "warnings": [_in_seconds(warning) for warning in transcript.warnings],
-    }
+class Joined:
+    """One sound's windows, as they come in order, become its transcript.
 
+    A sound of a single window is given as it was recognized; of a longer one the words at the cuts
+    are mended. Nothing is judged: that is for the backend, which hears silence too.
+    """
 
-def _language(recognized: Recognized, options: DecodeOptions) -> str:
-    """The one asked for, or the one heard with most certainty."""
-    if options.language != "auto":
-        return options.language
-    heard = [result for _, result in recognized if result.segments]
-    if not heard:
-        return recognized[0][1].language if recognized else "und"
-    return max(heard, key=lambda result: result.language_probability or 0.0).language
+    def __init__(self, n_samples: int, options: TranscribeOptions) -> None:
+        self._n_samples = n_samples
+        self._options = options
+        self._settling = assemble.Settling(duration=n_samples, options=options, guarded=False)
+        self._heard: list[Heard] = []
+        self._segments: list[Segment] = []
 
+    def add(self, heard: Heard) -> list[Segment]:
+        """The segments that are settled with this window, in the time of the sound."""
+        self._heard.append(heard)
+        if heard.start == 0 and heard.end == self._n_samples:
+            settled = list(heard.result.segments)
+        else:
+            settled = self._settling.add(
+                assemble.WindowResult(
+                    start=heard.start,
+                    end=heard.end,
+                    segments=heard.result.segments,
+                    seam_end=heard.end < self._n_samples,
+                )
+            )
+        self._segments += settled
+        return settled
 
-def _language_probability(recognized: Recognized) -> float | None:
-    known = [r.language_probability for _, r in recognized if r.language_probability is not None]
-    return max(known) if known else None
+    def transcript(self) -> Transcript:
+        """The transcript, once every window was added."""
+        self._segments += self._settling.finish()
+        own = [_shifted(w, heard.start) for heard in self._heard for w in heard.result.warnings]
+        return Transcript(
+            language=self._language(),
+            language_probability=self._language_probability(),
+            duration=self._n_samples,
+            segments=tuple(self._segments),
+            warnings=(*own, *self._settling.warnings),
+            task=self._options.decode.task,
+        )
 
+    def extras(self, transcript: Transcript) -> dict[str, Any]:
+        """What the backend reads beside OpenAI's fields."""
+        silence = [heard.result.no_speech_prob for heard in self._heard]
+        return {
+            "language_code": transcript.language,
+            "language_probability": transcript.language_probability,
+            "no_speech_prob": min((p for p in silence if p is not None), default=None),
+            "warnings": [_in_seconds(warning) for warning in transcript.warnings],
+        }
 
-def _no_speech(recognized: Recognized) -> float | None:
-    known = [r.no_speech_prob for _, r in recognized if r.no_speech_prob is not None]
-    return min(known) if known else None
+    def _language(self) -> str:
+        """The one asked for, or the one heard with most certainty."""
+        if self._options.decode.language != "auto":
+            return self._options.decode.language
+        results = [heard.result for heard in self._heard]
+        spoken = [result for result in results if result.segments]
+        if not spoken:
+            return results[0].language if results else "und"
+        return max(spoken, key=lambda result: result.language_probability or 0.0).language
+
+    def _language_probability(self) -> float | None:
+        sure = [heard.result.language_probability for heard in self._heard]
+        return max((p for p in sure if p is not None), default=None)
 
 
 def _shifted(warning: Warning, offset: int) -> Warning:

@@ -119,7 +119,8 @@ def _spelled(segment: Segment) -> str:
 def token_usage(transcript: Transcript) -> dict[str, Any]:
     """What a stream says at its end: encoder positions heard, text tokens written."""
     heard = ceil(transcript.duration * ENCODED_PER_S / SAMPLE_RATE)
-    written = sum(len(segment.tokens) for segment in transcript.segments)
+    # a segment that was mended at a cut has no tokens of its own any more
+    written = sum(len(s.tokens or s.text.split()) for s in transcript.segments)
     return {
         "type": "tokens",
         "input_tokens": heard,

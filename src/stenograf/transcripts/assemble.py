@@ -80,9 +80,15 @@ class Settling:
     """
 
     def __init__(
-        self, *, duration: int, options: TranscribeOptions, speech: Spans | None = None
+        self,
+        *,
+        duration: int,
+        options: TranscribeOptions,
+        speech: Spans | None = None,
+        guarded: bool = True,
     ) -> None:
-        """See `assemble`."""
+        """See `assemble`; without `guarded` words at cuts are mended and nothing is removed."""
+        self._guarded = guarded
         self.warnings: list[Warning] = []
         self._duration = duration
         self._options = options
@@ -93,7 +99,11 @@ class Settling:
 
     def add(self, result: WindowResult) -> list[Segment]:
         """Segments that the next window in file order settles, ordered, disjoint."""
-        window = _window(result, self._options, self._speech, self.warnings)
+        window = _in_file_time(result, self.warnings)
+        if self._guarded:
+            kept = guard(window, self._options.guard, self._speech)
+            window = kept.segments
+            self.warnings.extend(kept.warnings)
         if self._held is not None and self._cut == result.start and window:
             self._held, first = repair(self._held, window[0], result.start)
             window[:1] = [] if first is None else [first]
@@ -113,9 +123,8 @@ class Settling:
         return placed
 
 
-def _window(
-    result: WindowResult, options: TranscribeOptions, speech: Spans | None, notes: list[Warning]
-) -> list[Segment]:
+def _in_file_time(result: WindowResult, notes: list[Warning]) -> list[Segment]:
+    """Clean segments, in order; what lies behind the window's sound becomes a note."""
     length = max(0, result.end - result.start)
     inside: list[Segment] = []
     for raw in sorted(result.segments, key=lambda segment: (segment.start, segment.end)):
@@ -128,9 +137,7 @@ def _window(
             notes.append(_from_padding(segment))
         else:
             inside.append(segment)
-    guarded = guard(inside, options.guard, speech)
-    notes.extend(guarded.warnings)
-    return guarded.segments
+    return inside
 
 
 def _clamped(segment: Segment, first: int, last: int) -> Segment:
