@@ -30,7 +30,7 @@ class TranscriptionForm(BaseModel):
     model: str = Field("whisper-1", description="a name of OpenAI's, or an id of `/v1/models`")
     language: str = Field("", description="code or English name; empty: detected")
     languages: list[str] = Field(
-        [], alias="languages[]", description="languages it may be; one alone is taken"
+        [], alias="languages[]", description="languages it may be: detected among them"
     )
     prompt: str = Field("", description="names and terms to expect")
     keywords: list[str] = Field([], alias="keywords[]", description="more terms to expect")
