@@ -12,7 +12,6 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from stenograf.backend.api.patience import patient_json
 from stenograf.backend.service import Service
 from stenograf.backend.textapply import punctuated
 from stenograf.backend.textwork import TextWork
@@ -26,6 +25,7 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.text import StageState, TextRequest, TextTask, TextView
 from stenograf.contract.transcript import Transcript
+from stenograf.patience import patient_json
 from stenograf.transcripts.writers import Rendered
 
 _PING_S = 10.0
