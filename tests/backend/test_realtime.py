@@ -623,3 +623,13 @@ def test_the_ends_of_turns_follow_the_settings() -> None:
     earlier, later = ends(prefix_padding_ms=100, silence_duration_ms=1_500)
     assert start - earlier == min(1_600, start)
     assert abs(later - stop - 16_000) <= 512
+
+
+def test_a_commit_at_the_very_end_of_a_turn_adds_nothing_to_it() -> None:
+    """The resampler holds the last of the sound back until the commit; a turn may end in it."""
+    sound = pcm(np.concatenate([speech("extension_ru"), pause(3)]))
+    ear = Ear(DETECTOR, max_samples=16_000 * 30)
+    [stop] = [e.at for e in listened(ear, [sound], ServerVad()) if isinstance(e, SpeechStopped)]
+    until_there = sound[: stop * RATE // 16_000 * 2]
+    kinds = [type(happening) for happening in happenings([until_there], ServerVad())]
+    assert kinds == [SpeechStarted, SpeechStopped, Utterance]

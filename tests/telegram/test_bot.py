@@ -116,7 +116,11 @@ def test_what_is_no_recording_is_said_to_be_none(
     make_bot(backend)
     telegram.send(telegram.recording("document", b"%PDF", name="a.pdf", mime_type="a/pdf"))
     telegram.send(telegram.message(text="привет"))
-    telegram.wait("sendMessage", 2)
+    picture = telegram.recording("document", b"GIF", name="a.mp4", mime_type="video/mp4")
+    picture["message"]["animation"] = picture["message"]["document"] | {"width": 9, "height": 9}
+    telegram.send(picture)
+    telegram.wait("sendMessage", 3)
+    assert telegram.of("getFile") == []
     assert set(telegram.said()) == {RU("not_a_recording"), RU("send_recording")}
 
 

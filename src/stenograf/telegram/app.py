@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from aiogram import Bot, Dispatcher
+from aiogram.client.default import DefaultBotProperties
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import TelegramNetworkError, TelegramUnauthorizedError
@@ -99,7 +100,9 @@ def _bot(settings: TelegramSettings) -> Bot:
     session = AiohttpSession(api=server)
     session.middleware(Patience())
     try:
-        return Bot(settings.telegram_token, session=session)
+        # a transcript may name an address, which would grow a preview
+        plain = DefaultBotProperties(link_preview_is_disabled=True)
+        return Bot(settings.telegram_token, session=session, default=plain)
     except TokenValidationError:
         raise CannotStart("TELEGRAM_TOKEN does not look like a bot's token.") from None
 

@@ -26,6 +26,8 @@ class Attachment:
 
 def attachment_of(message: Message) -> Attachment | None:
     """The recording of a message, None if it has none."""
+    if message.animation is not None:  # a video without sound, which is a document as well
+        return None
     stem = f"telegram_{message.message_id}"
     if message.voice is not None:
         return Attachment(message.voice.file_id, f"{stem}.ogg", message.voice.file_size or 0)

@@ -33,6 +33,10 @@ _FETCH_ATTEMPTS = 3
 _FETCH_TIMEOUT_S = 1800
 
 
+class Withheld(TooLarge):
+    """Telegram does not give files of this size out."""
+
+
 class NotFetched(Transient):
     """Telegram did not give the file out."""
 
@@ -80,10 +84,8 @@ class Office:
                     job_id, text = await self._recognize(message, attachment, stored, ticket)
             except Cancelled:
                 await self._say(message, phrases("cancelled"))
-            except TooLarge as error:
-                told = phrases("too_big", limit_mb=self.max_file_mb)
-                here = error.param == attachment.file_id
-                await self._say(message, told if here else phrases.problem(error))
+            except Withheld:
+                await self._say(message, phrases("too_big", limit_mb=self.max_file_mb))
             except StenografError as error:
                 _log.warning("a recording was not recognized: %s", error.message)
                 await self._say(message, phrases.problem(error))
@@ -145,8 +147,7 @@ class Office:
                 return
             except TelegramBadRequest as error:
                 if "too big" in error.message.lower():
-                    limit = TooLarge("Telegram does not hand it out.", param=attachment.file_id)
-                    raise limit from None
+                    raise Withheld("Telegram does not hand the file out.") from None
                 raise NotFetched("Telegram does not hand the file out.") from error
             except (ClientError, OSError, TimeoutError) as error:
                 _log.warning("fetching a file: %s", type(error).__name__)

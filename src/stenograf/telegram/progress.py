@@ -104,3 +104,4 @@ class Progress:
         if self.shown_id:
             with suppress(TelegramAPIError):
                 await bot.delete_message(self.message.chat.id, self.shown_id)
+            self.on_shown(0)

@@ -101,7 +101,9 @@ class Ear:
         """End the turn here. Raises BufferTooSmall."""
         happened = self._hear(self._inlet.flush())
         self._keep_frame()
-        if self._n_held < _MIN_COMMIT_SAMPLES and not happened:
+        if self._n_held < _MIN_COMMIT_SAMPLES and self._item_id is None:
+            if happened:  # the last of the sound ended a turn, and that is what was committed
+                return happened
             held_ms = self._n_held * 1000 / SAMPLE_RATE
             raise BufferTooSmall(
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms "

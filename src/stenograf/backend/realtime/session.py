@@ -105,6 +105,8 @@ class Conversation:
             # A client far ahead of the recognizer is not read from: its sends wait.
             await self._room.wait()
             message = await self._next_message()
+            if time.time() > self._expires_at:
+                raise Ended(_GOING_AWAY, "The session has expired.")
             event: dict[str, Any] = {}
             try:
                 event = events.read(message)
