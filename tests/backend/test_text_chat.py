@@ -317,14 +317,14 @@ def test_what_cannot_be_sent_is_the_operators_to_correct(
 def test_waiting_for_a_turn_has_an_end_and_does_not_shorten_the_answers_time(
     chat: ChatServer,
 ) -> None:
-    chat.answer = lambda _: Said("ответ", delay_s=1.0)
+    chat.answer = lambda _: Said("ответ", delay_s=1.5)
 
     async def work(client: ChatClient) -> list[str | BaseException]:
         asking = [client.complete(PROMPT, max_chars=100) for _ in range(3)]
         ended = await asyncio.gather(*asking, return_exceptions=True)
         return [end if isinstance(end, BaseException) else end.text for end in ended]
 
-    ended = run(chat.url, work, timeout_s=1.6, in_flight=1)
+    ended = run(chat.url, work, timeout_s=2.5, in_flight=1)
     assert ended[:2] == ["ответ", "ответ"]
     assert isinstance(ended[2], TextServiceUnavailable)
     assert chat.most_at_once == 1

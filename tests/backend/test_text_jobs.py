@@ -122,7 +122,7 @@ def test_jobs_that_ask_the_same_at_once_ask_once(desk: Desk, chat: ChatServer) -
 
 
 def test_not_more_than_so_many_requests_at_a_time(desk: Desk, chat: ChatServer) -> None:
-    chat.answer = lambda asked: Said(asked.text, delay_s=0.2)
+    chat.answer = lambda asked: Said(asked.text, delay_s=0.6)
     tasks = [{"task": "instruction", "instruction": f"сделай {n}"} for n in range(6)]
     views = [desk.wait(job_id) for job_id in submit_all(desk, tasks)]
     assert {view["stages"]["text"]["state"] for view in views} == {"ok"}
@@ -283,7 +283,7 @@ def test_on_demand_as_a_stream(desk: Desk, chat: ChatServer) -> None:
     seen = events(answer)
     deltas = [data["text"] for name, data in seen if name == "delta"]
     assert "".join(deltas) == said
-    assert len(deltas) > 2
+    assert len(deltas) > 1
     assert seen[-1][0] == "done"
     assert seen[-1][1]["text"] == said
     assert [name for name, _ in seen].count("reset") == 0
@@ -313,7 +313,7 @@ def test_a_long_transcript_is_punctuated_piece_by_piece_before_ones_eyes(
 
 
 def test_a_stream_that_breaks_begins_again(desk: Desk, chat: ChatServer) -> None:
-    tries = [Said("первая попытка не вышла", breaks_after=4, pace_s=0.2), Said("вторая вышла")]
+    tries = [Said("первая попытка не вышла", breaks_after=4, pace_s=0.4), Said("вторая вышла")]
     chat.answer = lambda _: tries.pop(0)
     seen = events(post(desk, finished(desk)["id"], **SUMMARY, stream=True))
     text = ""
