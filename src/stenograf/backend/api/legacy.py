@@ -72,9 +72,7 @@ def router(service: Service, chunks: ChunkStore) -> APIRouter:
         if given.sending:
             return JSONResponse({"response": "", "status": 200})
         job = await run_in_threadpool(_upload, service, chunks, given)
-        return await patient_json(
-            _answer(service, job), error_json, start_s=service.answer_start_s
-        )
+        return await patient_json(_answer(service, job), error_json, start_s=service.answer_start_s)
 
     return api
 
