@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import BaseRoute, Route
 from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from stenograf import keys_cli
 from stenograf.backend.apikeys import ApiKeyStore, KeyRing
@@ -30,6 +33,7 @@ from .model_server import ModelServer
 from .sounds import tone, wav
 
 ASKED = "/v1/options"
+STATIC = "the-key-of-the-environment"
 
 
 @pytest.fixture
@@ -377,6 +381,13 @@ def _running(folder: Path, model: ModelServer, environment: dict[str, str]) -> I
         process.stop()
 
 
+def _knock(url: str, headers: dict[str, str], protocols: list[str] | None) -> None:
+    given = [Subprotocol(name) for name in protocols] if protocols else None
+    address = url.replace("http:", "ws:")
+    with suppress(InvalidStatus), connect(address, additional_headers=headers, subprotocols=given):
+        pass
+
+
 def _status(url: str, headers: dict[str, str] | None = None) -> int:
     return requests.get(url, headers=headers, timeout=20).status_code
 
@@ -477,7 +488,8 @@ def test_no_log_line_holds_a_key(
     run(["keys", "create", "журнал"])
     key = capsys.readouterr().out.strip()
     secret = key.rpartition("_")[2]
-    with _running(tmp_path, model, {"LOG_LEVEL": "debug"}) as url:
+    environment = {"LOG_LEVEL": "debug", "BACKEND_API_KEYS": STATIC}
+    with _running(tmp_path, model, environment) as url:
         for place in (
             f"?api_key={key}",
             f"?x=1&token={secret}",
@@ -489,9 +501,18 @@ def test_no_log_line_holds_a_key(
         for headers in (bearer(key), {"X-API-Key": key}, bearer(key + "wrong"), {"Cookie": key}):
             _status(f"{url}{ASKED}", headers)
             _status(f"{url}/v1/jobs/none/audio", headers)
+        for headers, protocols in (
+            ({"X-API-Key": STATIC}, None),
+            (bearer(STATIC), None),
+            ({}, ["realtime", f"openai-insecure-api-key.{STATIC}"]),
+            ({"X-API-Key": STATIC + "wrong"}, None),
+        ):
+            _knock(f"{url}/v1/realtime?intent=transcription", headers, protocols)
     log = (tmp_path / "log").read_text()
     assert log.count("GET /v1/options") >= 8
+    assert log.count("/v1/realtime") >= 4
     assert secret not in log
+    assert STATIC not in log
 
 
 @pytest.mark.parametrize(
@@ -500,7 +521,11 @@ def test_no_log_line_holds_a_key(
         ("/a?api_key=abc&b=1", "/a?api_key=***&b=1"),
         ("/a?b=1&key=abc", "/a?b=1&key=***"),
         ("/a?monkey=abc", "/a?monkey=abc"),
-        ("Authorization: Bearer abc", "Authorization: Bearer ***"),
+        ("Authorization: Bearer abc", "Authorization: ***"),
+        ("sent Bearer abc", "sent Bearer ***"),
+        ("< X-API-Key: a b", "< X-API-Key: ***"),
+        ("cookie: a=1; stenograf_session=abc", "cookie: ***"),
+        ("realtime, openai-insecure-api-key.abc, x", "realtime, openai-insecure-api-key.***, x"),
         ("/x/sg_0badcafe_abcdefghijk/y", "/x/sg_***/y"),
     ],
 )
