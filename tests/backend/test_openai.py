@@ -180,3 +180,17 @@ def test_the_job_goes_on_when_the_client_leaves(
     until(lambda: desk.http.get("/v1/jobs").json()["data"])
     job = desk.http.get("/v1/jobs").json()["data"][0]
     assert desk.wait(job["id"])["status"] == "completed"
+
+
+def test_models_by_their_own_and_by_openais_names(desk: Desk, model: ModelServer) -> None:
+    (row,) = desk.http.get("/v1/models").json()["data"]
+    assert (row["id"], row["object"], row["owned_by"]) == ("model-a", "model", "test")
+    for name in ("model-a", "whisper-1", "gpt-4o-mini-transcribe-2025-12-15"):
+        assert desk.http.get(f"/v1/models/{name}").json() == row
+    refused = desk.http.get("/v1/models/gpt-9")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    row_of_two = {"id": "org/model-b", "object": "model"}
+    model.models = Reply(body={"object": "list", "data": [row, row_of_two]})
+    with Desk(desk.house.settings.data_dir / "b", model.url, llm_model="org/model-b") as other:
+        assert other.http.get("/v1/models/whisper-1").json()["id"] == "org/model-b"
+        assert other.http.get("/v1/models/org/model-b").json()["created"] == 0
