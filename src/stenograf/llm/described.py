@@ -48,7 +48,12 @@ class OldText(BaseModel):
 
 
 OPERATIONS: Operations = {
-    **openai_audio.operations(PORT, model_path="/v1/models/{model}"),
+    **openai_audio.operations(
+        PORT,
+        model_path="/v1/models/{model}",
+        about_sound="WAV, FLAC, OGG or MP3, up to `LLM_MAX_UPLOAD_BYTES` and `LLM_MAX_AUDIO_S`. "
+        "Loudness and voice activity are the backend's work: options of these mean nothing here.",
+    ),
     ("POST", "/inference/"): Operation(
         tag=_TAG.name,
         summary="The first version's route: samples as JSON numbers",

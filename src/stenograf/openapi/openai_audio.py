@@ -5,15 +5,18 @@ from collections.abc import Iterable
 from stenograf.contract.errors import (
     BadOptions,
     BadRequest,
+    Cancelled,
     DecodeLimitExceeded,
     ModelNotFound,
     ModelNotReady,
+    NetworkTimeout,
     OutOfResources,
     Overloaded,
     StenografError,
     TooLarge,
     Unavailable,
     UndecodableAudio,
+    UnsupportedFormat,
 )
 from stenograf.openapi.openai_shapes import (
     TranscriptionAnswer,
@@ -38,8 +41,8 @@ TAG = Tag(
 _ABOUT_FORM = (
     "A list is sent as `name[]` or `name`, repeated; `chunking_strategy` as `auto`, as JSON, or as "
     "`chunking_strategy[type]`, `chunking_strategy[threshold]` and so on. Every option of "
-    "`GET /v1/options` may be sent as a field of its own (`beam_size`, `vad`, `method` …). What "
-    "is not known is ignored. Of a prompt with its terms the last 2,000 characters count.\n\n"
+    "the backend's `GET /v1/options` may be sent as a field of its own (`beam_size`, `vad`, "
+    "`method` …). What is not known is ignored. Of a prompt with its terms the last 2,000 characters count.\n\n"
     "OpenAI's own model names all mean the model that is served.\n\n"
     "An answer that takes long begins before it is known, so that no client or proxy gives up: "
     "with white space before JSON, SRT and text, behind the head of WebVTT, with comments in a "
@@ -54,12 +57,15 @@ AUDIO_ERRORS = (
     BadRequest,
     BadOptions,
     ModelNotFound,
+    UnsupportedFormat,
     UndecodableAudio,
     DecodeLimitExceeded,
     TooLarge,
+    Cancelled,
     Overloaded,
     Unavailable,
     ModelNotReady,
+    NetworkTimeout,
     OutOfResources,
 )
 """What can be wrong with a recording, its parameters, or the service at the moment."""
@@ -79,15 +85,19 @@ def operations(
     port: int,
     *,
     model_path: str,
+    about_sound: str,
     audio_errors: Iterable[type[StenografError]] = AUDIO_ERRORS,
 ) -> Operations:
-    """The routes of a service at `localhost:port`; `model_path` is its route of one model."""
+    """The routes of a service at `localhost:port`; `model_path` is its route of one model.
+
+    `about_sound` says which recordings it takes.
+    """
     url = f"http://localhost:{port}/v1"
     return {
         ("POST", "/v1/audio/transcriptions"): Operation(
             tag=TAG.name,
             summary="Transcribe a recording",
-            about=_ABOUT_FORM,
+            about=f"{about_sound}\n\n{_ABOUT_FORM}",
             form=TranscriptionForm,
             answers={
                 200: Answer(

@@ -11,7 +11,7 @@ class TranslationForm(BaseModel):
     """Fields of `POST /v1/audio/translations`."""
 
     file: bytes = Field(
-        description="the recording: any container or codec that FFmpeg decodes, also video",
+        description="the recording",
         json_schema_extra={"format": "binary"},
     )
     model: str = Field("whisper-1", description="a name of OpenAI's, or an id of `/v1/models`")
@@ -24,7 +24,7 @@ class TranscriptionForm(BaseModel):
     """Fields of `POST /v1/audio/transcriptions`."""
 
     file: bytes = Field(
-        description="the recording: any container or codec that FFmpeg decodes, also video",
+        description="the recording",
         json_schema_extra={"format": "binary"},
     )
     model: str = Field("whisper-1", description="a name of OpenAI's, or an id of `/v1/models`")

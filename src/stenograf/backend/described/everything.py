@@ -47,7 +47,12 @@ TAGS = (
 OPERATIONS: Operations = {
     **uploads.OPERATIONS,
     **jobs.OPERATIONS,
-    **openai_audio.operations(PORT, model_path="/v1/models/{model_id}"),
+    **openai_audio.operations(
+        PORT,
+        model_path="/v1/models/{model_id}",
+        about_sound="Any container or codec that FFmpeg decodes, also video, up to "
+        "`MAX_UPLOAD_BYTES` and `MAX_DURATION_S`.",
+    ),
     **asr.OPERATIONS,
     **whispercpp.OPERATIONS,
     **seeds.OPERATIONS,
