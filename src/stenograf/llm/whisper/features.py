@@ -26,7 +26,7 @@ class LogMel:
     def __init__(self, bands: int, frames: int) -> None:
         self.frames = frames
         self._bands = bands
-        self._filters = _mel_filters(bands)
+        self._filters = mel_filters(bands)
         angles = 2 * np.pi * np.arange(_FFT) / _FFT
         self._hann = (0.5 - 0.5 * np.cos(angles)).astype(np.float32)
 
@@ -59,7 +59,7 @@ class LogMel:
         target /= 4
 
 
-def _mel_filters(bands: int) -> NDArray[np.float32]:
+def mel_filters(bands: int) -> NDArray[np.float32]:
     """Triangles between neighbouring mel points, each of area 1 Hz; float32, (bands, 201)."""
     bins_hz = np.arange(_FFT // 2 + 1) * (SAMPLE_RATE / _FFT)
     points_hz = _hertz(np.linspace(0.0, float(_mels(SAMPLE_RATE / 2)), bands + 2))

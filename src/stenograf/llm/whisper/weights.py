@@ -27,6 +27,10 @@ class Weights:
             for name, (offset, entry) in _header(path):
                 self._tensors[name] = (path, offset, entry)
 
+    def names(self) -> list[str]:
+        """Every tensor's name."""
+        return sorted(self._tensors)
+
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
 

@@ -1,0 +1,1 @@
+"""Engines and peers on the same weights and the same sound."""
