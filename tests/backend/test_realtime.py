@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +32,7 @@ from stenograf.audio.vad import VoiceDetector
 from stenograf.backend.realtime.config import AudioFormat, ServerVad
 from stenograf.backend.realtime.ear import Ear, Happening, SpeechStarted, SpeechStopped, Utterance
 
-from ..conftest import SAMPLES, House, Process
+from ..conftest import ROOT, SAMPLES, House, Process
 from .desk import Desk, until
 from .model_server import ModelServer, Reply, heard
 from .sounds import noise, wav
@@ -170,6 +173,22 @@ def test_turns_come_out_by_themselves_at_the_right_times(house: House, conversat
         assert last_ms < end.audio_end_ms < last_ms + 700 + 500
         at_ms += 1000 * (len(voice) / RATE + GAP_S)
     assert error_rate(reference(*SHORT), " ".join(texts(events))) < 0.6
+
+
+def test_the_documented_example_runs_as_it_stands(house: House, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "realtime.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert "http://127.0.0.1:8009" in code
+    (tmp_path / "speech.pcm").write_bytes(pcm(speech("balance_ru")))
+    run = subprocess.run(
+        [sys.executable, "-c", code.replace("http://127.0.0.1:8009", house.url)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert error_rate(reference("balance_ru"), run.stdout) < 0.6
 
 
 def test_a_key_is_asked_for_as_on_every_route(
