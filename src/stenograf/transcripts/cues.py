@@ -233,10 +233,10 @@ def _possible_ends(stretch: _Stretch, first: int) -> Iterator[int]:
 
 def _cost(stretch: _Stretch, first: int, last: int) -> float:
     run = stretch.units
-    shown_ms = max(stretch.shown_ms(first, last), 1)
+    shown_ms, needed_ms = stretch.shown_ms(first, last), stretch.needed_ms(first, last)
     too_short = max(0.0, 1 - shown_ms / MIN_CUE_MS)
-    too_fast = max(0.0, stretch.needed_ms(first, last) / shown_ms - 1)
-    cost = 1.0 + 4 * too_short + 2 * min(too_fast, 3.0)
+    too_fast = max(0.0, needed_ms / max(shown_ms, 1) - 1)
+    cost = 1.0 + (shown_ms < needed_ms) + 4 * too_short + 2 * min(too_fast, 3.0)
     if last + 1 < len(run):
         cost += _border_cost(run[last], run[last + 1])
     for index in range(first, last):
