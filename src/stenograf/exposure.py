@@ -8,6 +8,8 @@ import ipaddress
 
 from stenograf.contract.errors import StenografError
 
+_LOCAL_SUFFIXES = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
+
 
 class Exposed(StenografError):
     """The service would be open to other machines without a key."""
@@ -43,3 +45,21 @@ def refuse_exposed(
         f"The {service} would listen on {address} without a key, open to everybody who reaches it.",
         hint=f"{remedy}, or say ALLOW_NO_KEY=true.",
     )
+
+
+def host_name(host: str) -> str:
+    """The name or address in a `Host` header, in lower case and without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def is_local_name(name: str) -> bool:
+    """Whether nobody outside this network can own `name`; an address is not a name to own."""
+    if "." not in name and ":" not in name:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.endswith(_LOCAL_SUFFIXES)
+    return True

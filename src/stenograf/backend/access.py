@@ -1,9 +1,6 @@
 """Who may come in: by API key, by a session made with one, or, while there are no keys, anybody.
 
-Keys are sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Browsers that cannot set headers
-send a session cookie (`POST /v1/session`) or, opening a websocket, the subprotocol
-`openai-insecure-api-key.KEY` of OpenAI's SDK. A key in an address is not taken: addresses end up
-in logs, histories and referrers.
+How keys and sessions are sent, `credentials` knows.
 """
 
 import ipaddress
@@ -16,19 +13,17 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stenograf.backend.apikeys import KeyRing
+from stenograf.backend.credentials import presented_key, session_token
 from stenograf.backend.origins import Origins
 from stenograf.backend.session import Sessions
 from stenograf.backend.web import render
 from stenograf.contract.errors import Forbidden, StenografError, Unauthorized
-from stenograf.contract.session import SESSION_COOKIE
+from stenograf.exposure import host_name, is_local_name
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLIC = frozenset(
     {"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 )
-_SUBPROTOCOL = "openai-insecure-api-key."
-_LOCAL_SUFFIXES = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
-_MAX_COOKIE_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -85,11 +80,11 @@ class Gate:
             self._check_foreign_page(scope, headers)
             self._check_name(headers)
             return Caller(*_address(scope, self._local))
-        presented = _presented(headers)
+        presented = presented_key(headers)
         if presented is not None:
             key_id = self._keys.find(presented)
         else:
-            token = _cookie(headers)
+            token = session_token(headers)
             key_id = self._sessions.key_id(token) if token else None
             if key_id is not None and not self._keys.knows(key_id):
                 key_id = None
@@ -115,8 +110,8 @@ class Gate:
 
     def _check_name(self, headers: Headers) -> None:
         """A page whose name was made to point here would count as our own."""
-        name = _hostname(headers.get("host", ""))
-        if self._local and not (_is_local_name(name) or self._origins.names(name)):
+        name = host_name(headers.get("host", ""))
+        if self._local and not (is_local_name(name) or self._origins.names(name)):
             raise Forbidden(
                 "Without API keys this service answers to this machine's own names only.",
                 hint=f"Make a key, or name https://{name[:100]} in CORS_ORIGINS.",
@@ -170,30 +165,6 @@ def _is_public(scope: Scope) -> bool:
     return path in _PUBLIC
 
 
-def _presented(headers: Headers) -> bytes | None:
-    """The key as the client sent it, None if it sent none."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip().encode("latin-1")
-    if "x-api-key" in headers:
-        return headers["x-api-key"].strip().encode("latin-1")
-    for name in headers.get("sec-websocket-protocol", "").split(","):
-        if name.strip().startswith(_SUBPROTOCOL):
-            return name.strip().removeprefix(_SUBPROTOCOL).encode("latin-1")
-    return None
-
-
-def _cookie(headers: Headers) -> str | None:
-    given = headers.get("cookie", "")
-    if SESSION_COOKIE not in given or len(given) > _MAX_COOKIE_BYTES:
-        return None
-    for pair in given.split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == SESSION_COOKIE:
-            return value
-    return None
-
-
 def _address(scope: Scope, local: bool) -> tuple[str, bool]:
     """The caller's address, for IPv6 its network of 64 bits, and whether limits count for it."""
     host = (scope.get("client") or ("", 0))[0]
@@ -205,19 +176,3 @@ def _address(scope: Scope, local: bool) -> tuple[str, bool]:
     if address.version == 6:
         address = ipaddress.ip_network((address, 64), strict=False).network_address
     return str(address), not at_home
-
-
-def _hostname(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
-
-
-def _is_local_name(name: str) -> bool:
-    if "." not in name and ":" not in name:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name.endswith(_LOCAL_SUFFIXES)
-    return True

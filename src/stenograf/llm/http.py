@@ -26,7 +26,7 @@ class KeyCheck:
             headers = Headers(scope=scope)
             scheme, _, token = headers.get("authorization", "").partition(" ")
             given = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-            digest = sha256(given.strip().encode("latin-1")).digest()
+            digest = sha256(given.encode("latin-1").strip(b" \t")).digest()
             if not hmac.compare_digest(digest, self._digest):
                 error = Unauthorized(
                     "A key is needed here, and this is not it.",
