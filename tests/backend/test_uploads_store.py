@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stenograf.backend.upload_writer import CONTENT, sole
 from stenograf.backend.uploads import Checksum, Upload, UploadStore
 from stenograf.contract.errors import (
     BadRequest,
@@ -214,6 +215,19 @@ def test_offset_asked_in_the_middle_of_a_chunk(store: UploadStore) -> None:
     store.append(plain.id, 0, watched(plain.id))
     store.append(checked.id, 0, watched(checked.id), checksum=_checksum(DATA[:3000]))
     assert seen == [0, 1000, 2000, 0, 0, 0]
+
+
+def test_a_copy_of_the_descriptor_in_a_starting_process_does_not_keep_the_lock(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / CONTENT).touch()
+    with sole(tmp_path) as descriptor:
+        copy = os.dup(descriptor)  # what a fork holds until its exec
+    try:
+        with sole(tmp_path):
+            pass
+    finally:
+        os.close(copy)
 
 
 def test_complete_but_unsealed_content_is_sealed_when_it_is_looked_at(

@@ -216,6 +216,8 @@ def sole(folder: Path) -> Iterator[int]:
             raise _locked() from None
         yield descriptor
     finally:
+        # Closing is not enough: a process being started just now holds a copy until its exec.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
