@@ -576,6 +576,28 @@ def test_places_are_bounded_and_given_back(tmp_path: Path, model: ModelServer) -
             Talk(socket).until("session.created")
 
 
+def test_a_browser_sends_its_key_as_a_subprotocol(tmp_path: Path, model: ModelServer) -> None:
+    key = "a-key-of-sufficient-length-0123456789"
+    with Desk(tmp_path, model.url, backend_api_keys=key) as desk:
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            desk.http.websocket_connect("/v1/realtime", subprotocols=["realtime"]),
+        ):
+            pass
+        assert refused.value.status_code == 401
+        ways: list[dict[str, Any]] = [
+            {"subprotocols": ["realtime", f"openai-insecure-api-key.{key}"]},
+            {"headers": {"X-API-Key": key}},
+            {"headers": {"Authorization": f"Bearer {key}"}},
+        ]
+        for way in ways:
+            with desk.http.websocket_connect("/v1/realtime", **way) as socket:
+                Talk(socket).until("session.created")
+                assert socket.accepted_subprotocol == (
+                    "realtime" if "subprotocols" in way else None
+                )
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [("model=no-such-model", 404, "model_not_found"), ("language=%D1%8F", 422, "invalid_options")],

@@ -7,40 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiogram import Bot
-from aiogram.exceptions import (
-    TelegramAPIError,
-    TelegramBadRequest,
-    TelegramForbiddenError,
-    TelegramNotFound,
-)
+from aiogram.exceptions import TelegramAPIError, TelegramForbiddenError, TelegramNotFound
 from aiogram.types import BufferedInputFile, InlineKeyboardButton, InlineKeyboardMarkup, Message
-from aiohttp import ClientError
 
-from stenograf.contract.errors import Cancelled, StenografError, TooLarge, Transient
+from stenograf.contract.errors import Cancelled, StenografError
 from stenograf.telegram.attachment import Attachment
+from stenograf.telegram.fetch import Withheld, fetch
 from stenograf.telegram.notebook import Notebook, Stored
 from stenograf.telegram.phrases import Phrases
 from stenograf.telegram.progress import Progress, Rhythm
 from stenograf.telegram.recognizer import Recognizer
-from stenograf.telegram.ticket import Counter, Ticket
+from stenograf.telegram.ticket import Counter, Place, Ticket
 
 _log = logging.getLogger(__name__)
 _MAX_TEXT_UNITS = 4096  # UTF-16, as Telegram counts
 _CAPTION_UNITS = 600
 _MAX_PER_CHAT = 20
-_FETCH_ATTEMPTS = 3
-_FETCH_TIMEOUT_S = 1800
-
-
-class Withheld(TooLarge):
-    """Telegram does not give files of this size out."""
-
-
-class NotFetched(Transient):
-    """Telegram did not give the file out."""
-
-    code = "not_fetched"
 
 
 @dataclass(frozen=True)
@@ -121,7 +103,7 @@ class Office:
     async def _recognize(
         self, message: Message, attachment: Attachment, stored: Stored, ticket: Ticket
     ) -> tuple[str, str]:
-        async with _Place(self.places, ticket):
+        async with Place(self.places, ticket):
             job_id = stored.job_id
             if not job_id:
                 job_id = await self._hand_over(message, attachment, ticket)
@@ -132,28 +114,9 @@ class Office:
         assert message.bot is not None
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             path = Path(folder, attachment.name)
-            await self._fetch(message.bot, attachment, path, ticket)
+            await fetch(message.bot, attachment, path, ticket)
             language = self.language_of(message.chat.id)
             return await self.recognizer.submit(path, language, ticket)
-
-    async def _fetch(self, bot: Bot, attachment: Attachment, path: Path, ticket: Ticket) -> None:
-        for attempt in range(1, _FETCH_ATTEMPTS + 1):
-            ticket.check()
-            try:
-                file = await bot.get_file(attachment.file_id)
-                if file.file_path is None:
-                    raise NotFetched("Telegram names no path for the file.")
-                await bot.download_file(file.file_path, path, timeout=_FETCH_TIMEOUT_S)
-                return
-            except TelegramBadRequest as error:
-                if "too big" in error.message.lower():
-                    raise Withheld("Telegram does not hand the file out.") from None
-                raise NotFetched("Telegram does not hand the file out.") from error
-            except (ClientError, OSError, TimeoutError) as error:
-                _log.warning("fetching a file: %s", type(error).__name__)
-                if attempt == _FETCH_ATTEMPTS:
-                    raise NotFetched("Telegram's file server does not answer.") from error
-                await asyncio.sleep(2 ** (attempt - 1))
 
     async def _deliver(self, message: Message, text: str, job_id: str, phrases: Phrases) -> None:
         if not text:
@@ -180,29 +143,6 @@ class Office:
         # who blocked the bot in the meantime, or left, wants no answer
         with suppress(TelegramForbiddenError, TelegramNotFound):
             await message.reply(text, reply_markup=keyboard, allow_sending_without_reply=True)
-
-
-class _Place:
-    """One of the places, waited for only as long as the recording is wanted."""
-
-    def __init__(self, places: asyncio.Semaphore, ticket: Ticket) -> None:
-        self._places, self._ticket = places, ticket
-
-    async def __aenter__(self) -> None:
-        place = asyncio.ensure_future(self._places.acquire())
-        cancelled = asyncio.ensure_future(self._ticket.cancelled.wait())
-        try:
-            await asyncio.wait({place, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            self._ticket.begin()
-        except BaseException:
-            if not place.cancel() and not place.cancelled():
-                self._places.release()
-            raise
-        finally:
-            cancelled.cancel()
-
-    async def __aexit__(self, *failure: object) -> None:
-        self._places.release()
 
 
 def _units(text: str) -> int:

@@ -99,3 +99,26 @@ class Counter:
     def find(self, update_id: int) -> Ticket | None:
         """The open ticket of a message, None if it is done."""
         return self._open.get(update_id)
+
+
+class Place:
+    """One of the places, waited for only as long as the recording is wanted."""
+
+    def __init__(self, places: asyncio.Semaphore, ticket: Ticket) -> None:
+        self._places, self._ticket = places, ticket
+
+    async def __aenter__(self) -> None:
+        place = asyncio.ensure_future(self._places.acquire())
+        cancelled = asyncio.ensure_future(self._ticket.cancelled.wait())
+        try:
+            await asyncio.wait({place, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            self._ticket.begin()
+        except BaseException:
+            if not place.cancel() and not place.cancelled():
+                self._places.release()
+            raise
+        finally:
+            cancelled.cancel()
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._places.release()

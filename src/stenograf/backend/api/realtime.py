@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from stenograf.backend.realtime import events
 from stenograf.backend.realtime.config import SessionConfig
 from stenograf.backend.realtime.desk import RealtimeDesk
-from stenograf.backend.realtime.session import Ended
+from stenograf.backend.realtime.line import Ended
 from stenograf.backend.web import internal_error, render
 from stenograf.contract.errors import StenografError
 

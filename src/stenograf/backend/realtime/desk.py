@@ -9,8 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from stenograf.audio.vad import VoiceDetector
 from stenograf.backend.realtime.config import SessionConfig
 from stenograf.backend.realtime.ear import Ear
+from stenograf.backend.realtime.line import Line
 from stenograf.backend.realtime.scribe import Scribe
-from stenograf.backend.realtime.session import Conversation, Limits, Line
+from stenograf.backend.realtime.session import Conversation, Limits
 from stenograf.backend.service import Service
 from stenograf.contract.errors import Overloaded
 from stenograf.contract.options import TranscribeOptions

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from stenograf.backend.realtime import events
 from stenograf.backend.realtime.config import SessionConfig
 from stenograf.backend.realtime.ear import Ear, Happening, SpeechStarted, SpeechStopped, Utterance
 from stenograf.backend.realtime.faults import UnknownEvent
+from stenograf.backend.realtime.line import Ended, Line
 from stenograf.backend.realtime.scribe import Scribe
 from stenograf.contract.errors import BadRequest, NetworkTimeout, StenografError
 from stenograf.contract.options import TranscribeOptions
@@ -19,24 +20,6 @@ from stenograf.contract.options import TranscribeOptions
 _SEND_TIMEOUT_S = 30.0
 _SESSION_S = 24 * 3600
 _GOING_AWAY = 1001
-
-
-class Ended(Exception):
-    """The conversation is over; `code` is what the websocket is closed with, None if it is."""
-
-    def __init__(self, code: int | None = None, reason: str = "") -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason
-
-
-class Line(Protocol):
-    """A connection to a client; both methods raise Ended once it is gone."""
-
-    async def receive(self) -> str | bytes:
-        """The next message."""
-
-    async def send(self, event: Mapping[str, Any]) -> None:
-        """Send one event."""
 
 
 @dataclass(frozen=True)
