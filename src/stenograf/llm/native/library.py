@@ -217,7 +217,7 @@ class Window:
         return int(self.model._library.st_sound_bytes(self.handle))
 
     def __del__(self) -> None:
-        self.model._library.st_sound_free(self.handle)
+        self.model._library.st_sound_free(self.model._handle, self.handle)
 
 
 class Rows:
@@ -337,7 +337,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "st_model_bytes": (c_size_t, [c_void_p]),
         "st_hear": (c_void_p, [c_void_p, floats, c_int32]),
         "st_encode": (c_int32, [c_void_p, floats, c_int32, floats]),
-        "st_sound_free": (None, [c_void_p]),
+        "st_sound_free": (None, [c_void_p, c_void_p]),
         "st_sound_bytes": (c_size_t, [c_void_p]),
         "st_decode_new": (c_void_p, [c_void_p, POINTER(c_void_p), c_int32]),
         "st_decode_free": (None, [c_void_p]),

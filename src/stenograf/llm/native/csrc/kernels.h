@@ -22,7 +22,7 @@ typedef struct matrix {
     int n, k, deep;       /* deep: k rounded up to DEEP */
     int8_t *codes;        /* round_up(n, PANEL) * deep */
     float *scale;         /* weight = scale[row] * code; round_up(n, PANEL), zero behind n */
-    int32_t *sum;         /* of the codes of a row: corrects the zero point of activations */
+    float *sum;           /* of the codes of a row: corrects the zero point of activations */
     float *bias;          /* may be NULL */
     struct matrix *rest;  /* what rounding left over, to be added; may be NULL */
 } matrix;
@@ -34,8 +34,7 @@ typedef struct {
     uint8_t *codes;       /* lines * stride */
     int stride;
     int parts;            /* lines per row: 1 or 2 */
-    float *scale;         /* per line */
-    int32_t *zero;
+    float *scale, *zero;  /* per line */
 } codes;
 
 /* What happens to a row of results, in this order: + bias, gelu, + added row. */
@@ -54,11 +53,11 @@ typedef struct {
     void (*dot)(const uint8_t *a, int stride, int lines, const int8_t *panel, int deep,
                 int32_t *acc);
     /* Codes of x[0 .. k), zeros behind them up to `deep`, in one line or two. */
-    void (*quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero);
+    void (*quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, float *zero);
     void (*quantize_fine)(const float *x, int k, uint8_t *high, uint8_t *low, int deep,
-                          float *scale, int32_t *zero);
+                          float *scale, float *zero);
     /* x = scale * out, out in -127 .. 127; returns the scale and the sum of the codes. */
-    float (*quantize_signed)(const float *x, int k, int8_t *out, int32_t *sum);
+    float (*quantize_signed)(const float *x, int k, int8_t *out, float *sum);
     /* Results of `rows` rows from `acc`, which holds their lines, (TALL, PANEL), and behind them
      * those of w->rest if there is one. */
     void (*finish)(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,

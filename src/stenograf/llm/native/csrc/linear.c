@@ -109,7 +109,7 @@ void codes_set(const kernels *kernels, codes *a, int first, int last, const floa
                                    a->zero + line);
         else
             kernels->quantize(x, k, out, deep, a->scale + line, a->zero + line);
-        for (int part = 0; part < a->parts; part++) a->zero[line + part] -= kernels->offset;
+        for (int part = 0; part < a->parts; part++) a->zero[line + part] -= (float)kernels->offset;
     }
 }
 

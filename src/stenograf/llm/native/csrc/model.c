@@ -198,6 +198,7 @@ void st_model_free(st_model *m)
     free(m->decoder);
     free(m->tensors);
     encoder_room_free(m);
+    for (int i = 0; i < SPARES; i++) st_sound_free(NULL, m->spares[i]);
     pool_free(m->pool);
     free(m);
 }

@@ -19,6 +19,8 @@ typedef struct {
     matrix qkv, out, cross_query, cross_keys_values, cross_out, expand, shrink;
 } decoder_layer;
 
+enum { SPARES = 8 };
+
 typedef struct tensor tensor;
 
 struct st_model {
@@ -39,6 +41,7 @@ struct st_model {
     int n_tensors;
     size_t bytes;
     struct encoder *encoder_room; /* memory of the encoder, kept from window to window */
+    st_sound *spares[SPARES];     /* of windows that are done: fresh memory costs its clearing */
 };
 
 /* What the decoder attends to in one window, per layer and head. Keys are a matrix of `frames`
@@ -51,13 +54,13 @@ struct st_sound {
     int layers, heads;
     int8_t *keys, *values;
     float *key_scale, *value_scale; /* (layers, heads, padded) */
-    int32_t *key_sum, *value_sum;   /* (layers, heads, padded) and (layers, heads, wide) */
+    float *key_sum, *value_sum;     /* (layers, heads, padded) and (layers, heads, wide) */
     float *ones;                    /* (wide) */
 };
 
 void encoder_room_free(st_model *model);
 
-st_sound *sound_new(const st_model *model, int frames);
+st_sound *sound_new(st_model *model, int frames);
 /* Store keys and values of one layer, float32 (last - first, 2 * width), for these frames; `first`
  * is a multiple of four. Threads may do so side by side, and sound_seal when all is there. */
 void sound_set(const st_model *model, st_sound *sound, int layer, int first, int last,

@@ -50,17 +50,19 @@ INLINE float step_of(const float *x, int k, int top, int32_t *origin)
     return step;
 }
 
-void VARIANT(quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, int32_t *zero)
+void VARIANT(quantize)(const float *x, int k, uint8_t *out, int deep, float *scale, float *zero)
 {
-    *scale = step_of(x, k, 255, zero);
-    float inverse = 1 / *scale, shift = (float)*zero + 0.5f;
+    int32_t origin;
+    *scale = step_of(x, k, 255, &origin);
+    *zero = (float)origin;
+    float inverse = 1 / *scale, shift = *zero + 0.5f;
     for (int i = 0; i < k; i += LANES)
         store_bytes(out + i, codes_at(x + i, k - i, inverse, shift, 255), k - i);
     memset(out + k, 0, (size_t)(deep - k)); /* the weights there are zero */
 }
 
 void VARIANT(quantize_fine)(const float *x, int k, uint8_t *high, uint8_t *low, int deep,
-                            float *scale, int32_t *zero)
+                            float *scale, float *zero)
 {
     int32_t origin;
     float step = step_of(x, k, 65535, &origin);
@@ -74,11 +76,11 @@ void VARIANT(quantize_fine)(const float *x, int k, uint8_t *high, uint8_t *low, 
     memset(low + k, 0, (size_t)(deep - k));
     scale[0] = 256 * step;
     scale[1] = step;
-    zero[0] = origin >> 8;
-    zero[1] = origin & 255;
+    zero[0] = (float)(origin >> 8);
+    zero[1] = (float)(origin & 255);
 }
 
-float VARIANT(quantize_signed)(const float *x, int k, int8_t *out, int32_t *sum)
+float VARIANT(quantize_signed)(const float *x, int k, int8_t *out, float *sum)
 {
     float least, most;
     range(x, k, &least, &most);
@@ -91,41 +93,53 @@ float VARIANT(quantize_signed)(const float *x, int k, int8_t *out, int32_t *sum)
         total += v;
         memcpy(out + i, &bytes, (size_t)(k - i < LANES ? k - i : LANES));
     }
-    *sum = 0;
-    for (int j = 0; j < LANES; j++) *sum += total[j];
+    *sum = sum_of(to_float(total));
     return step;
+}
+
+/* One line of sums as floats, its zero point taken out; exact, but for sums over 2^24. */
+INLINE vf exact(const int32_t *acc, const float *sum, const codes *a, size_t line)
+{
+    return (to_float(load_int(acc)) - a->zero[line] * load(sum)) * a->scale[line];
+}
+
+/* The vector at output first + j of row r; `parts` and `rest` are constants where it is inlined. */
+INLINE vf result(const int32_t *acc, const matrix *w, int at, const codes *a, int parts, int rest,
+                 size_t row)
+{
+    vf v = exact(acc, w->sum + at, a, row * (size_t)parts);
+    if (parts == 2) v += exact(acc + PANEL, w->sum + at, a, row * 2 + 1);
+    v *= load(w->scale + at);
+    if (rest) v += result(acc + TALL * PANEL, w->rest, at, a, parts, 0, row);
+    return v;
+}
+
+INLINE void finish_rows(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,
+                        int first_row, const finish *how, int parts, int rest)
+{
+    int left = w->n - first < PANEL ? w->n - first : PANEL;
+    for (int j = 0; j < left; j += LANES) {
+        int n = left - j < LANES ? left - j : LANES, at = first + j;
+        vf bias = w->bias ? load(w->bias + at) : all(0); /* padded, as all of a matrix is */
+        for (int r = 0; r < rows; r++) {
+            size_t row = (size_t)(first_row + r);
+            float *out = how->out + row * how->stride + at;
+            const float *added = how->added ? how->added + row * how->added_stride + at : NULL;
+            vf v = result(acc + r * parts * PANEL + j, w, at, a, parts, rest, row) + bias;
+            if (how->gelu) v = gelu_vf(v);
+            if (added) v += n == LANES ? load(added) : load_some(added, n, 0);
+            if (n == LANES) store(out, v);
+            else store_some(out, v, n);
+        }
+    }
 }
 
 void VARIANT(finish)(const int32_t *acc, int rows, const matrix *w, int first, const codes *a,
                      int first_row, const finish *how)
 {
-    int left = w->n - first < PANEL ? w->n - first : PANEL;
-    for (int r = 0; r < rows; r++) {
-        size_t row = (size_t)(first_row + r);
-        float *out = how->out + row * how->stride + first;
-        const float *added = how->added ? how->added + row * how->added_stride + first : NULL;
-        for (int j = 0; j < left; j += LANES) {
-            int n = left - j < LANES ? left - j : LANES;
-            vf v = all(0);
-            const int32_t *sums = acc + r * a->parts * PANEL + j;
-            for (const matrix *m = w; m; m = m->rest, sums += TALL * PANEL) {
-                vi sum = load_int(m->sum + first + j);
-                vf scaled = all(0);
-                for (int part = 0; part < a->parts; part++) {
-                    size_t line = row * (size_t)a->parts + (size_t)part;
-                    vi exact = load_int(sums + part * PANEL) - a->zero[line] * sum;
-                    scaled += to_float(exact) * a->scale[line];
-                }
-                v += scaled * load(m->scale + first + j);
-            }
-            if (w->bias)
-                v += n == LANES ? load(w->bias + first + j) : load_some(w->bias + first + j, n, 0);
-            if (how->gelu) v = gelu_vf(v);
-            if (added) v += n == LANES ? load(added + j) : load_some(added + j, n, 0);
-            if (n == LANES) store(out + j, v);
-            else store_some(out + j, v, n);
-        }
-    }
+    if (w->rest) finish_rows(acc, rows, w, first, a, first_row, how, 2, 1);
+    else if (a->parts == 2) finish_rows(acc, rows, w, first, a, first_row, how, 2, 0);
+    else finish_rows(acc, rows, w, first, a, first_row, how, 1, 0);
 }
 
 void VARIANT(norm)(const float *x, int k, const float *gain, const float *bias, float *out)

@@ -6,9 +6,35 @@
 
 enum { GROUP = 4 }; /* frames that are interleaved in the matrix of values */
 
-st_sound *sound_new(const st_model *m, int frames)
+static void release(st_sound *s)
 {
-    st_sound *s = calloc(1, sizeof *s);
+    free(s->keys);
+    free(s->values);
+    free(s->key_scale);
+    free(s->value_scale);
+    free(s->key_sum);
+    free(s->value_sum);
+    free(s->ones);
+    free(s);
+}
+
+/* A spare of the same length; what its padding holds is still zero. */
+static st_sound *spare(st_model *m, int frames)
+{
+    for (int i = 0; i < SPARES; i++) {
+        st_sound *found = m->spares[i];
+        if (!found || found->frames != frames) continue;
+        m->spares[i] = NULL;
+        return found;
+    }
+    return NULL;
+}
+
+st_sound *sound_new(st_model *m, int frames)
+{
+    st_sound *s = spare(m, frames);
+    if (s) return s;
+    s = calloc(1, sizeof *s);
     if (!s) return NULL;
     s->frames = frames;
     s->padded = round_up(frames, DEEP);
@@ -29,21 +55,18 @@ st_sound *sound_new(const st_model *m, int frames)
         for (int i = 0; i < s->wide; i++) s->ones[i] = 1;
         return s;
     }
-    st_sound_free(s);
+    release(s);
     return NULL;
 }
 
-void st_sound_free(st_sound *s)
+void st_sound_free(st_model *m, st_sound *s)
 {
-    if (!s) return;
-    free(s->keys);
-    free(s->values);
-    free(s->key_scale);
-    free(s->value_scale);
-    free(s->key_sum);
-    free(s->value_sum);
-    free(s->ones);
-    free(s);
+    for (int i = 0; s && m && i < SPARES; i++)
+        if (!m->spares[i]) {
+            m->spares[i] = s;
+            return;
+        }
+    if (s) release(s);
 }
 
 int32_t st_sound_frames(const st_sound *s) { return s->frames; }
@@ -85,7 +108,7 @@ static void set_values(const st_model *m, st_sound *s, int layer, int head, int 
                        const float *x, size_t stride)
 {
     int8_t rows[GROUP][MOST_HEAD] = {0};
-    int32_t unused;
+    float unused;
     float *scale = s->value_scale + number_of(s, layer, head) * (size_t)s->padded + t;
     int8_t *out = sound_values(s, layer, head).codes + t * BLOCK;
     for (int i = 0; i < n; i++, x += stride)

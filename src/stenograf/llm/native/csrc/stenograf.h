@@ -50,7 +50,8 @@ ST_API size_t st_model_bytes(const st_model *model);
 ST_API st_sound *st_hear(st_model *model, const float *features, int32_t frames);
 /* Encoder output, float32 (frames, width), for tests. */
 ST_API int32_t st_encode(st_model *model, const float *features, int32_t frames, float *states);
-ST_API void st_sound_free(st_sound *sound);
+/* `model` is NULL where it was freed before. */
+ST_API void st_sound_free(st_model *model, st_sound *sound);
 ST_API int32_t st_sound_frames(const st_sound *sound);
 ST_API size_t st_sound_bytes(const st_sound *sound);
 

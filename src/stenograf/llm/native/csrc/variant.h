@@ -9,9 +9,9 @@
 #define VARIANT(name) JOIN(name, ISA)
 
 #define DECLARE(isa)                                                                               \
-    void quantize_##isa(const float *, int, uint8_t *, int, float *, int32_t *);                   \
-    void quantize_fine_##isa(const float *, int, uint8_t *, uint8_t *, int, float *, int32_t *);   \
-    float quantize_signed_##isa(const float *, int, int8_t *, int32_t *);                          \
+    void quantize_##isa(const float *, int, uint8_t *, int, float *, float *);                     \
+    void quantize_fine_##isa(const float *, int, uint8_t *, uint8_t *, int, float *, float *);     \
+    float quantize_signed_##isa(const float *, int, int8_t *, float *);                            \
     void finish_##isa(const int32_t *, int, const matrix *, int, const codes *, int,               \
                       const finish *);                                                             \
     void norm_##isa(const float *, int, const float *, const float *, float *);                    \
