@@ -3,11 +3,14 @@
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
@@ -17,6 +20,7 @@ from stenograf.llm.app import create_app as create_llm
 from stenograf.llm.described import OPERATIONS as LLM_OPERATIONS
 from stenograf.openapi.__main__ import documents
 from stenograf.openapi.document import undescribed
+from stenograf.openapi.html import page
 from stenograf.openapi.markdown import markdown
 from stenograf.settings import BackendSettings, LlmSettings
 
@@ -76,12 +80,58 @@ def test_api_page_is_up_to_date(both: list[Document]) -> None:
 
 
 def test_links_inside_the_api_page_lead_somewhere(both: list[Document]) -> None:
-    page = markdown(both)
+    text = markdown(both)
     anchors = {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+        for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
-    assert set(re.findall(r"\]\(#([^)]*)\)", page)) <= anchors
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= anchors
+
+
+class Page(HTMLParser):
+    """What a page is made of; every element must be closed that has to be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.targets: set[str] = set()
+        self.ids: set[str] = set()
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        given = dict(attrs)
+        self.targets.add(given.get("href") or "")
+        self.ids.add(given.get("id") or "")
+        if tag not in ("meta", "li"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("create", [create_backend, create_llm])
+def test_the_page_in_the_browser_loads_nothing(tmp_path: Path, create: Any) -> None:
+    settings = BackendSettings if create is create_backend else LlmSettings
+    app = create(settings(data_dir=tmp_path, _env_file=None))
+    answer = TestClient(app).get("/docs")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src")
+    shown = Page(answer.text)
+    assert shown.tags.keys().isdisjoint({"script", "link", "img", "iframe"})
+    assert shown.tags["h4"] >= 7
+    assert shown.tags["table"] > 10
+    assert {target[1:] for target in shown.targets if target.startswith("#")} <= shown.ids
+    assert "curl http" in answer.text
+
+
+def test_a_page_escapes_what_it_shows() -> None:
+    shown = page(
+        '# <b>\n\n[x](javascript:alert) `<i>` | [y](https://a.b/?q="&c)\n\n```\n<u>\n```\n'
+    )
+    assert Page(shown).tags.keys().isdisjoint({"b", "i", "u"})
+    assert "javascript" not in shown
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,7 @@ from stenograf.contract.errors import Forbidden, StenografError, Unauthorized
 from stenograf.exposure import host_name, is_local_name
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_PUBLIC = frozenset(
-    {"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
-)
+_PUBLIC = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,13 @@ def create_app(settings: BackendSettings) -> FastAPI:
             realtime.close()
         await run_in_threadpool(house.close)
 
-    app = FastAPI(title="stenograf backend", version=stenograf.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="stenograf backend",
+        version=stenograf.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.house = house
     for router in (
         session_api.router(gate),

@@ -35,9 +35,8 @@ _SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_RENDERED_PATHS = ("/docs", "/redoc")  # their scripts come from elsewhere
 
 
 class SecurityHeaders:
@@ -51,14 +50,11 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        wanted = list(_SECURITY_HEADERS)
-        if not scope["path"].startswith(_RENDERED_PATHS):
-            wanted.append(_CONTENT_POLICY)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                more = [header for header in wanted if header[0] not in there]
+                more = [header for header in _SECURITY_HEADERS if header[0] not in there]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 

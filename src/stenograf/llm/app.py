@@ -15,8 +15,8 @@ from stenograf.exposure import refuse_exposed
 from stenograf.httpanswers import BodyLimit, RequestId, install_errors
 from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
-from stenograf.llm.engines.child import child_engine_factory
 from stenograf.llm.described import describe_llm
+from stenograf.llm.engines.child import child_engine_factory
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.http import KeyCheck
 from stenograf.llm.models import EngineFactory, ModelHost
@@ -52,7 +52,13 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
         yield
         host.close()
 
-    app = FastAPI(title="stenograf model service", version=stenograf.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="stenograf model service",
+        version=stenograf.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.include_router(api.router())
     app.add_middleware(
         BodyLimit,

@@ -7,10 +7,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from stenograf.contract.errors import StenografError, TooLarge
+from stenograf.openapi.html import CONTENT_POLICY, page
+from stenograf.openapi.markdown import markdown
 from stenograf.openapi.operation import Answer, Operation, Operations, Parameter, Schema, Tag
 
 _REF = "#/components/schemas/{model}"
@@ -46,7 +49,7 @@ def describe(
     server: str,
     every_error: Iterable[type[StenografError]] = (),
 ) -> None:
-    """Let `app.openapi()` give the document; it is built when it is first asked for.
+    """Let `app.openapi()` give the document, built when it is first asked for, and `/docs` show it.
 
     `every_error` can happen on any route. Routes and operations are not held to each other here:
     `undescribed` does that.
@@ -59,6 +62,12 @@ def describe(
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        """The document as a page; FastAPI's own would load its scripts from the internet."""
+        policy = {"Content-Security-Policy": CONTENT_POLICY}
+        return HTMLResponse(page(markdown([app.openapi()])), headers=policy)
 
 
 def undescribed(app: FastAPI, operations: Operations) -> set[tuple[str, str]]:
