@@ -22,6 +22,7 @@ from stenograf.contract.errors import StenografError
 _log = logging.getLogger(__name__)
 
 START_S = 1.0
+_UNBUFFERED = {"X-Accel-Buffering": "no"}  # nginx would keep the white space to itself
 HOLD_S = 10.0
 """Longest time that `hold` keeps an answer from beginning."""
 
@@ -56,7 +57,7 @@ async def patient_json(
     if task.done():
         return Response(task.result(), media_type="application/json")
     waiting = _filled(task, start_s, b" ", failed)
-    return StreamingResponse(waiting, media_type="application/json")
+    return StreamingResponse(waiting, media_type="application/json", headers=_UNBUFFERED)
 
 
 async def patient_text(
@@ -81,7 +82,7 @@ async def patient_text(
     if task.done():
         return Response(task.result(), media_type=media_type)
     waiting = _filled(task, start_s, b"\n", failed, opening)
-    return StreamingResponse(waiting, media_type=media_type)
+    return StreamingResponse(waiting, media_type=media_type, headers=_UNBUFFERED)
 
 
 async def patient_events(
