@@ -351,10 +351,10 @@ def test_the_language_is_chosen_per_chat_and_outlives_the_bot(
     bot.stop()
     make_bot(backend)
     telegram.send(telegram.recording("voice", b"sound"))
-    telegram.wait("sendMessage", 3)
+    until(lambda: "Привет, мир." in telegram.said())
     assert {row["decode"]["language"] for row in script.options} == {"en"}
     telegram.command("/language de")
-    assert "de" in telegram.wait("sendMessage", 4).fields["text"]
+    until(lambda: RU("language_chosen", language="de") in telegram.said())
 
 
 def test_replies_follow_the_language_of_the_persons_telegram(
