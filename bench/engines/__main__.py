@@ -20,6 +20,7 @@ import soundfile
 from bench.engines import formats, report
 from bench.engines.checkpoints import SHAPES, checkpoint
 from bench.engines.floor import Rates, floor_s
+from stenograf.llm.sound import cut
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "build" / "bench_models"
@@ -27,6 +28,7 @@ PEERS_PYTHON = ROOT / "build" / "bench_peers" / "bin" / "python"
 EMBEDDED = ROOT / "data" / "models" / "whisper-demo-ru"
 SAMPLES = ROOT / "data" / "samples"
 WINDOW = 480_000
+EMBEDDED_WINDOW = WINDOW // 2  # what the demo model was trained on
 TIMEOUT_S = 1800
 
 OURS = ("native", "ctranslate2", "transformers")
@@ -125,8 +127,9 @@ def _sounds(parsed: argparse.Namespace, folder: Path) -> tuple[list[str], str]:
     if parsed.checkpoint == "embedded":
         for path in sorted(SAMPLES.glob("*_ru.flac")):
             sound, _ = soundfile.read(path, dtype="float32", always_2d=True)
-            if sound.shape[1] == 1 and sound.shape[0] <= WINDOW:
-                windows.append(sound[:, 0])
+            if sound.shape[1] == 1:
+                mono = np.ascontiguousarray(sound[:, 0])
+                windows += [window for _, window in cut(mono, EMBEDDED_WINDOW)]
                 reference += " " + path.with_suffix(".txt").read_text(encoding="utf-8")
     else:
         source = parsed.recording or SAMPLES / "monologue_ru.flac"
