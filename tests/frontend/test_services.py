@@ -120,6 +120,7 @@ def test_stopping_stops_and_what_is_no_sound_is_said(
     long.write_bytes(wav_file(600, amplitude=0.1))
     page = browser.new_page(locale="ru-RU")
     page.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
     page.goto(url)
     page.get_by_text(RU["options.more"]).click()
     page.get_by_text(RU["option.vad"], exact=True).click()
@@ -132,6 +133,8 @@ def test_stopping_stops_and_what_is_no_sound_is_said(
     assert (newest["filename"], newest["status"]) == ("длинная.wav", "cancelled")
 
     page.locator(".back").click()
+    expect(page.locator(".zone:visible")).to_have_count(1)
+    expect(page.locator("[data-testid=file-input]")).to_have_count(1)  # the other view is gone
     text = tmp_path / "договор.mp3"
     text.write_text("это не звук")
     page.locator("[data-testid=file-input]").set_input_files(text)
