@@ -5,6 +5,7 @@ rounds go through all engines in turn (A B A B), so that a machine that slows do
 """
 
 import argparse
+import fcntl
 import json
 import os
 import subprocess
@@ -55,6 +56,13 @@ def main() -> None:
     if parsed.install_peers:
         _install_peers()
         return
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with (MODELS / ".lock").open("w") as lock:  # two at once would measure each other
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _compare(parsed)
+
+
+def _compare(parsed: argparse.Namespace) -> None:
     folder = _folder(parsed.checkpoint, parsed.tokens)
     sounds, reference = _sounds(parsed, MODELS / "sounds")
     task = {

@@ -118,7 +118,7 @@ def _write_tensor(file: Any, name: str, body: NDArray[np.float32]) -> None:
     if name in ("encoder.conv1.bias", "encoder.conv2.bias"):
         body = body.reshape(-1, 1)
     if body.ndim == 2 and "positional" not in name and "conv" not in name:
-        kind, stored = _Q8_0, _q8_0(body)
+        kind, stored = _Q8_0, q8_0(body)
     elif body.ndim == 3:
         kind, stored = _F16, body.astype(np.float16).tobytes()
     else:
@@ -130,7 +130,7 @@ def _write_tensor(file: Any, name: str, body: NDArray[np.float32]) -> None:
     file.write(stored)
 
 
-def _q8_0(body: NDArray[np.float32]) -> bytes:
+def q8_0(body: NDArray[np.float32]) -> bytes:
     """Blocks of 32 numbers: a half-precision scale, then int8."""
     blocks = body.reshape(-1, _QUANTIZED_ROW)
     scale = np.abs(blocks).max(axis=1, keepdims=True) / 127
