@@ -26,7 +26,7 @@ CONTENT_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-a
 _FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
-_SAFE_TARGET = re.compile(r"#|https?://|[\w.-]+(/|$)")
+_TARGET = re.compile(r"#|https?://")  # files beside the page are not served
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 
 
@@ -107,6 +107,6 @@ def _inline(text: str) -> str:
 
 def _link(match: re.Match[str]) -> str:
     text, target = match.groups()
-    if not _SAFE_TARGET.match(target):
+    if not _TARGET.match(target):
         return text
     return f'<a href="{escape(target)}">{text}</a>'

@@ -15,7 +15,8 @@ TAG = Tag(
     "whisper-asr-webservice, WhisperX",
     "The API of [whisper-asr-webservice](https://github.com/ahmetoner/whisper-asr-webservice) "
     "and of the WhisperX service that Speakr speaks to. Point Bazarr's Whisper provider, or "
-    "Speakr's `ASR_BASE_URL`, here. Every parameter may stand in the query or in the form.",
+    "Speakr's `ASR_BASE_URL`, here. Every parameter may stand in the query or in the form. "
+    "More in [clients.md](clients.md).",
 )
 
 

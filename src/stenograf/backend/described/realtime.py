@@ -21,7 +21,8 @@ TAG = Tag(
     "`.speech_stopped`, and for each turn "
     "`conversation.item.input_audio_transcription.delta` and `.completed` or `.failed`. An `error` "
     "leaves the session open. The older `transcription_session.update` is understood. OpenAI's "
-    "JavaScript SDK opens `wss:` only: put a proxy with TLS before the backend for it.\n\n"
+    "JavaScript SDK opens `wss:` only: put a proxy with TLS before the backend for it. "
+    "More in [realtime.md](realtime.md).\n\n"
     "```python\n"
     'client = AsyncOpenAI(base_url="SERVER/v1", api_key="none")\n'
     'async with client.realtime.connect(model="whisper-1") as live:\n'
