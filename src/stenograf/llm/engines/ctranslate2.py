@@ -32,6 +32,8 @@ from stenograf.llm.whisper.vocabulary import Vocabulary
 _POLL_S = 0.02
 _FRAMES_PER_STEP = 2  # mel frames for one encoder frame
 _NARROW = 384  # of whisper-tiny: rounding fewer weights to int8 costs text and saves no time
+_BATCH_ON_CPU = 4  # each window's keys and values take memory, and more gain little
+_NEAR_STEPS = 100  # 2 s
 _BEST_OF = 5  # drawn side by side when sampling, the likeliest is kept
 
 
@@ -99,6 +101,7 @@ class _Hearing:
         self._decode = options
         self._max_tokens = max_tokens
         self._states = states
+        self._batch = _BATCH_ON_CPU if model.device == "cpu" else len(states)
         self._last_steps = last_steps
         self._stop = stop
         self._prompt = vocabulary.prompt(options.prompt, max_tokens // 2 - 1)
@@ -107,14 +110,30 @@ class _Hearing:
 
     def read(self, windows: Sequence[int], rung: Rung) -> list[Hypothesis]:
         """See `Hearing.read`."""
-        # One call bars the same timestamps for all its windows, and on a CPU its batch saves
-        # little: window by window each keeps its own end of the sound.
-        size = 1 if self._model.device == "cpu" else len(windows)
-        return [
-            hypothesis
-            for first in range(0, len(windows), size)
-            for hypothesis in self._generate(windows[first : first + size], rung)
-        ]
+        found: dict[int, Hypothesis] = {}
+        for group in self._groups(windows):
+            found |= zip(group, self._generate(group, rung), strict=True)
+            # one call bars timestamps for all its windows alike: behind the longest one's end
+            for i in group if len(group) > 1 else ():
+                stamps = [t for t in found[i].tokens if t >= self._vocabulary.timestamp_begin]
+                if stamps and stamps[-1] > self._vocabulary.timestamp_begin + self._last_steps[i]:
+                    (found[i],) = self._generate([i], rung)
+        return [found[i] for i in windows]
+
+    def _groups(self, windows: Sequence[int]) -> list[list[int]]:
+        """Windows of nearly equal length together, as many as memory and speed recommend."""
+        groups: list[list[int]] = []
+        for i in sorted(windows, key=lambda i: self._last_steps[i]):
+            last = groups[-1] if groups else []
+            if last and len(last) < self._batch and self._near(last[0], i):
+                last.append(i)
+            else:
+                groups.append([i])
+        return groups
+
+    def _near(self, one: int, other: int) -> bool:
+        apart = abs(self._last_steps[one] - self._last_steps[other])
+        return self._model.device != "cpu" or apart <= _NEAR_STEPS
 
     def _generate(self, windows: Sequence[int], rung: Rung) -> list[Hypothesis]:
         vocabulary = self._vocabulary
