@@ -4,10 +4,11 @@
 #include "vec.h"
 #include "variant.h"
 
-enum { ROWS = 4 }; /* queries or results whose sums are held in registers together */
+/* Rows whose sums are held in registers together, two vectors each: AVX-512 has twice as many. */
+enum { ROWS = LANES == 16 ? 8 : 4, PAIR = 2 * LANES };
 
-/* Keys turned round, (size, padded), values as they are but dense, (frames, width), and the scores
- * of QUERIES queries, (QUERIES, padded). */
+/* Keys turned round, in blocks of PAIR frames, (padded / PAIR, size, PAIR), values as they are but
+ * dense, (frames, width), and the scores of QUERIES queries, (QUERIES, padded). */
 typedef struct {
     int padded, width;
     float *keys, *values, *scores, *queries;
@@ -54,9 +55,11 @@ void VARIANT(attend)(const float *q, const float *k, const float *v, size_t stri
 {
     room r = layout(frames, size, scratch);
     size_t padded = (size_t)r.padded, width = (size_t)r.width;
-    for (int t = 0; t < r.padded; t++)
+    for (int t = 0; t < r.padded; t++) {
+        float *key = r.keys + (size_t)(t / PAIR) * (size_t)size * PAIR + t % PAIR;
         for (int d = 0; d < size; d++)
-            r.keys[(size_t)d * padded + (size_t)t] = t < frames ? k[(size_t)t * stride + (size_t)d] : 0;
+            key[d * PAIR] = t < frames ? k[(size_t)t * stride + (size_t)d] : 0;
+    }
     for (int t = 0; t < frames; t++) {
         memcpy(r.values + (size_t)t * width, v + (size_t)t * stride, (size_t)size * sizeof(float));
         memset(r.values + (size_t)t * width + size, 0, (width - (size_t)size) * sizeof(float));
@@ -69,17 +72,17 @@ void VARIANT(attend)(const float *q, const float *k, const float *v, size_t stri
             for (int d = 0; d < size; d++)
                 r.queries[i * size + d] =
                     i < rows ? q[(size_t)(block + i) * stride + (size_t)d] * scale : 0;
-        for (int t = 0; t < r.padded; t += 2 * LANES)
+        for (int t = 0; t < r.padded; t += PAIR)
             for (int i = 0; i < full; i += ROWS)
-                product(r.queries + i * size, (size_t)size, r.keys + t, padded, size,
-                        r.scores + (size_t)i * padded + t, padded);
+                product(r.queries + i * size, (size_t)size, r.keys + (size_t)t * (size_t)size,
+                        PAIR, size, r.scores + (size_t)i * padded + t, padded);
         for (int i = 0; i < rows; i++) VARIANT(softmax)(r.scores + (size_t)i * padded, frames);
         for (int i = 0; i < rows; i += ROWS)
-            for (int d = 0; d < size; d += 2 * LANES) {
-                float part[ROWS][2 * LANES];
+            for (int d = 0; d < size; d += PAIR) {
+                float part[ROWS][PAIR];
                 product(r.scores + (size_t)i * padded, padded, r.values + d, width, frames,
-                        part[0], 2 * LANES);
-                int n = size - d < 2 * LANES ? size - d : 2 * LANES;
+                        part[0], PAIR);
+                int n = size - d < PAIR ? size - d : PAIR;
                 for (int j = 0; j < ROWS && i + j < rows; j++)
                     memcpy(out + (size_t)(block + i + j) * out_stride + d, part[j],
                            (size_t)n * sizeof(float));
