@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stenograf.llm.native.build import sources_hash
 from stenograf.llm.native.library import Library, NativeUnavailable, _floats
 
 INSTRUCTION_SETS = ("base", "avx2", "avxvnni", "avx512", "amx")
@@ -147,6 +148,14 @@ def test_a_library_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NativeUnavailable) as caught:
         Library(tmp_path / "none.so")
     assert "native.build" in (caught.value.hint or "")
+
+
+def test_a_library_of_other_sources_is_refused(native_library: Library, tmp_path: Path) -> None:
+    path = Path(native_library.functions._name)
+    other = tmp_path / "other.so"
+    other.write_bytes(path.read_bytes().replace(sources_hash().encode(), b"0" * 64))
+    with pytest.raises(NativeUnavailable, match="other sources"):
+        Library(other)
 
 
 def test_a_foreign_library_is_refused() -> None:

@@ -4,6 +4,7 @@ No dependency but a C compiler; the instruction sets that it does not know are l
 """
 
 import argparse
+import hashlib
 import os
 import shlex
 import subprocess
@@ -38,6 +39,14 @@ _COMMON = ["cpu.c", "pool.c", "linear.c", "model.c", "sound.c", "encoder.c", "de
 _COMMON += ["decoder_attention.c", "testing.c"]
 
 
+def sources_hash() -> str:
+    """What the sources are now; a library tells what they were when it was built."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def build(target: Path = LIBRARY, compiler: str = "", extra: Sequence[str] = ()) -> Path:
     """Compile into `target` with `compiler` (default: $CC, else cc) and `extra` flags.
 
@@ -54,6 +63,7 @@ def build(target: Path = LIBRARY, compiler: str = "", extra: Sequence[str] = ())
                 objects.append(Path(folder) / f"{isa}-{source}.o")
                 _compile(cc, source, objects[-1], [*flags, f"-DISA={isa}", *extra])
         with_all = [f"-DWITH_{isa}" for isa in known]
+        with_all.append(f'-DST_SOURCES="{sources_hash()}"')
         for source in _COMMON:
             objects.append(Path(folder) / f"{source}.o")
             _compile(cc, source, objects[-1], [*with_all, *extra])

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from stenograf.contract.errors import OutOfResources
 from stenograf.llm.engines.base import EngineUnfit
-from stenograf.llm.native.build import LIBRARY
+from stenograf.llm.native.build import LIBRARY, sources_hash
 
-_ABI = 1
 _MAX_HEAD_SIZE = 128
 _MAX_SIZE, _MAX_VOCABULARY = 10_000, 1 << 20
 _MAX_THREADS = 256
@@ -81,9 +80,9 @@ class Library:
                 f"The native engine is not built: {exc}",
                 hint="Install a C compiler and run `python -m stenograf.llm.native.build`.",
             ) from exc
-        if self.functions.st_abi() != _ABI:
+        if self.functions.st_sources().decode() != sources_hash():
             raise NativeUnavailable(
-                f"{path} is of another version.",
+                f"{path} was built from other sources.",
                 hint="Run `python -m stenograf.llm.native.build` again.",
             )
 
@@ -327,7 +326,7 @@ def _ints(array: NDArray[np.int32] | None) -> Any:
 def _declare(library: ctypes.CDLL) -> None:
     floats, ints = POINTER(c_float), POINTER(c_int32)
     signatures: dict[str, tuple[Any, list[Any]]] = {
-        "st_abi": (c_int32, []),
+        "st_sources": (c_char_p, []),
         "st_isa": (c_char_p, [c_char_p]),
         "st_model_new": (c_void_p, [POINTER(_CShape), c_int32, c_char_p]),
         "st_model_free": (None, [c_void_p]),

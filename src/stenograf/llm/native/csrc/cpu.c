@@ -87,4 +87,4 @@ const char *st_isa(const char *wanted)
     return found ? found->name : NULL;
 }
 
-int32_t st_abi(void) { return ST_ABI; }
+const char *st_sources(void) { return ST_SOURCES; }

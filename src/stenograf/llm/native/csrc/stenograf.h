@@ -11,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ST_ABI 1
 #define ST_API __attribute__((visibility("default")))
 
 enum { ST_OK = 0, ST_NO_MEMORY = -1, ST_UNKNOWN = -2, ST_BAD_SHAPE = -3, ST_INCOMPLETE = -4 };
@@ -28,7 +27,8 @@ typedef struct st_model st_model;
 typedef struct st_sound st_sound;
 typedef struct st_decode st_decode;
 
-ST_API int32_t st_abi(void);
+/* What the library was built from: a hash of the sources. */
+ST_API const char *st_sources(void);
 /* The best instruction set this CPU and build have, of "base", "avx2", "avxvnni", "avx512", "amx";
  * `wanted` may name one: NULL is returned where it is missing. */
 ST_API const char *st_isa(const char *wanted);
