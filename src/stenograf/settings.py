@@ -40,6 +40,11 @@ class _Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="uploads, database, model caches live under this folder"
     )
+    default_language: str = Field(
+        "ru",
+        pattern=r"^(auto|[a-z]{2,3})$",
+        description="what OpenAI's clients speak when they name no language; auto: detect it",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log line that is printed"
     )

@@ -163,7 +163,7 @@ def test_granularities_in_many_spellings(names: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "language"),
     [
-        ({}, "auto"),
+        ({}, "ru"),
         ({"language": "auto"}, "auto"),
         ({"language": "Russian"}, "ru"),
         ({"language": "RU"}, "ru"),

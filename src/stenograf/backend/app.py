@@ -301,7 +301,7 @@ def create_app(settings: BackendSettings) -> FastAPI:
         session_api.router(gate),
         uploads_api.router(uploads, open_uploads),
         jobs_api.router(house.service),
-        openai.router(house.service),
+        openai.router(house.service, settings.default_language),
         text_api.router(house.service),
         realtime_api.router(realtime),
         asr.router(house.service),

@@ -45,10 +45,17 @@ class ModelApi:
     """Handlers over one model host."""
 
     def __init__(
-        self, host: ModelHost, *, name: str, max_audio_s: float, answer_start_s: float
+        self,
+        host: ModelHost,
+        *,
+        name: str,
+        default_language: str,
+        max_audio_s: float,
+        answer_start_s: float,
     ) -> None:
         self._host = host
         self._name = name
+        self._default_language = default_language
         self._answer_start_s = answer_start_s
         self._max_audio_s = max_audio_s
         self._created = int(time.time())
@@ -77,7 +84,8 @@ class ModelApi:
     async def _audio(self, request: Request, task: Task) -> Response:
         capabilities, _ = self._host.ready()
         async with sound_form(request) as (file, fields):
-            asked = AudioRequest.of(fields, task=task)
+            default = capabilities.language_or_default(self._default_language)
+            asked = AudioRequest.of(fields, task=task, default_language=default)
             check_model(asked.options.model, capabilities)
             capabilities.check(asked.options.decode)
             waveform = await self._in_thread(read_waveform, file, self._max_audio_s)

@@ -42,6 +42,7 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
     api = ModelApi(
         host,
         name=settings.local_llm_model,
+        default_language=settings.default_language,
         max_audio_s=settings.llm_max_audio_s,
         answer_start_s=settings.answer_start_s,
     )

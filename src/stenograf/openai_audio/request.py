@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from stenograf.contract.errors import BadOptions
-from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.options import DecodeOptions, TranscribeOptions
 from stenograf.openai_audio.fields import Fields, shown
 from stenograf.openai_audio.knobs import checked, knobs
 from stenograf.transcripts.languages import code_of
@@ -42,6 +42,9 @@ _CHUNKING = {
 }
 
 
+DEFAULT_LANGUAGE: str = DecodeOptions.model_fields["language"].default
+
+
 @dataclass(frozen=True)
 class AudioRequest:
     """A checked request."""
@@ -55,8 +58,13 @@ class AudioRequest:
     options: TranscribeOptions
 
     @classmethod
-    def of(cls, fields: Fields, *, task: Task = "transcribe") -> "AudioRequest":
+    def of(
+        cls, fields: Fields, *, task: Task = "transcribe", default_language: str = DEFAULT_LANGUAGE
+    ) -> "AudioRequest":
         """Read a form; what is not known is ignored.
+
+        `default_language`, a code or auto, is what a transcription that names none is in; a
+        translation then detects it.
 
         Raises BadOptions, with the field as its `param`, for a value out of range and for fields
         that exclude each other.
@@ -72,7 +80,8 @@ class AudioRequest:
             )
         logprobs = _logprobs(fields, format)
         _check_known_speakers(fields)
-        options = _options(fields, task, words="word" in granularities, logprobs=logprobs)
+        spoken = _languages(fields, "auto" if task == "translate" else default_language)
+        options = _options(fields, task, spoken, words="word" in granularities, logprobs=logprobs)
         languages = options.model == "gpt-transcribe" or bool(fields.every("languages"))
         return cls(format, granularities or ("segment",), stream, logprobs, languages, options)
 
@@ -118,11 +127,18 @@ def _logprobs(fields: Fields, format: str) -> bool:
     return bool(given)
 
 
-def _options(fields: Fields, task: Task, *, words: bool, logprobs: bool) -> TranscribeOptions:
+def _options(
+    fields: Fields,
+    task: Task,
+    spoken: tuple[str, tuple[str, ...]],
+    *,
+    words: bool,
+    logprobs: bool,
+) -> TranscribeOptions:
     groups = knobs(fields)
     cut, names = _chunking(fields)
     groups["cut"] |= cut
-    language, among = _languages(fields)
+    language, among = spoken
     decode: dict[str, Any] = {
         "task": "translate" if task == "translate" else fields.text("task") or "transcribe",
         "language": language,
@@ -138,10 +154,11 @@ def _options(fields: Fields, task: Task, *, words: bool, logprobs: bool) -> Tran
     return checked(fields.text("model"), groups, names)
 
 
-def _languages(fields: Fields) -> tuple[str, tuple[str, ...]]:
+def _languages(fields: Fields, default: str) -> tuple[str, tuple[str, ...]]:
     """The language and, where it is to be detected, those that it may be."""
-    spoken, among = _language(fields), []
-    for name in fields.every("languages"):
+    named = fields.every("languages")
+    spoken, among = _language(fields, "auto" if named else default), []
+    for name in named:
         code = code_of(name)
         if code is None:
             raise BadOptions(f"languages: {shown(name)} is no language.", param="languages[]")
@@ -151,17 +168,17 @@ def _languages(fields: Fields) -> tuple[str, tuple[str, ...]]:
     return (among[0], ()) if len(set(among)) == 1 else ("auto", tuple(sorted(set(among))))
 
 
-def _language(fields: Fields) -> str:
-    """A code, from a code or an English name; nothing given means to detect it."""
-    spoken = fields.text("language")
-    if not spoken or spoken.lower() == "auto":
+def _language(fields: Fields, default: str) -> str:
+    """A code, from a code or an English name, or auto."""
+    spoken = fields.text("language") or default
+    if spoken.lower() == "auto":
         return "auto"
     primary, _, region = spoken.partition("-")  # browsers say ru-RU
     code = code_of(spoken) or (code_of(primary) if len(region) in (2, 3, 4) else None)
     if code is None:
         raise BadOptions(
             f"language: {shown(spoken)} is no language.",
-            hint="Send an ISO 639-1 code such as ru, or leave it out.",
+            hint="Send an ISO 639-1 code such as ru, or auto.",
             param="language",
         )
     return code

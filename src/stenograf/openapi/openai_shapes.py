@@ -28,7 +28,7 @@ class TranscriptionForm(BaseModel):
         json_schema_extra={"format": "binary"},
     )
     model: str = Field("whisper-1", description="a name of OpenAI's, or an id of `/v1/models`")
-    language: str = Field("", description="code or English name; empty: detected")
+    language: str = Field("", description="code, English name or auto; empty: DEFAULT_LANGUAGE")
     languages: list[str] = Field(
         [], alias="languages[]", description="languages it may be: detected among them"
     )

@@ -17,23 +17,23 @@ from stenograf.openai_audio import stream
 from stenograf.openai_audio.answers import answer
 from stenograf.openai_audio.fields import Fields
 from stenograf.openai_audio.patient import patient_answer
-from stenograf.openai_audio.request import LONG_FIELDS, AudioRequest, Task
+from stenograf.openai_audio.request import DEFAULT_LANGUAGE, LONG_FIELDS, AudioRequest, Task
 from stenograf.patience import patient_events
 
 
-def router(service: Service) -> APIRouter:
-    """Routes over `service`."""
+def router(service: Service, default_language: str = DEFAULT_LANGUAGE) -> APIRouter:
+    """Routes over `service`; who names no language speaks `default_language`, a code or auto."""
     api = APIRouter()
 
     @api.post("/v1/audio/transcriptions")
     async def transcribe(request: Request) -> Response:
         """A file in a form, its transcript in the answer."""
-        return await _audio(service, request, "transcribe")
+        return await _audio(service, request, "transcribe", default_language)
 
     @api.post("/v1/audio/translations")
     async def translate(request: Request) -> Response:
         """A file in a form, what was said in it in English in the answer."""
-        return await _audio(service, request, "translate")
+        return await _audio(service, request, "translate", default_language)
 
     @api.get("/v1/models")
     def models() -> dict[str, Any]:
@@ -48,10 +48,11 @@ def router(service: Service) -> APIRouter:
     return api
 
 
-async def _audio(service: Service, request: Request, task: Task) -> Response:
+async def _audio(service: Service, request: Request, task: Task, default_language: str) -> Response:
     """Take the recording, check all that is cheap to check, then wait for the job with patience."""
     async with received(service, request, max_field_bytes=LONG_FIELDS) as recording:
-        asked = AudioRequest.of(Fields(recording.form.values), task=task)
+        fields = Fields(recording.form.values)
+        asked = AudioRequest.of(fields, task=task, default_language=default_language)
         job = JobRequest(upload_id=recording.upload.id, options=asked.options)
         view = await run_in_threadpool(_submit, service, job)
 

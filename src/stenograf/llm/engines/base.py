@@ -67,6 +67,10 @@ class Capabilities:
         """Russian where the model knows it, else whatever it hears."""
         return "ru" if "ru" in self.languages else "auto"
 
+    def language_or_default(self, language: str) -> str:
+        """`language` if the model knows it, else its default."""
+        return language if language in ("auto", *self.languages) else self.default_language
+
     def check(self, options: DecodeOptions) -> None:
         """Raise BadOptions for a language or task that this model does not have."""
         if options.language not in ("auto", *self.languages):
