@@ -8,7 +8,7 @@
 
 #include "pool.h"
 
-enum { SPINS = 20000 }; /* pauses, 0.3 to 1 ms */
+enum { SPINS = 4000 }; /* pauses, some 0.1 ms */
 
 /* The state in one word: number of the round, whether it may be joined, how many have joined. */
 #define JOINED UINT64_C(0x7fff)
