@@ -97,6 +97,15 @@ class LlmSettings(_Settings):
     native_isa: Literal["auto", "base", "avx2", "avxvnni", "avx512", "amx"] = Field(
         "auto", description="instruction set of the native engine; auto: the best this CPU has"
     )
+    native_margin_s: Annotated[float | None, BeforeValidator(lambda x: None if x == "" else x)] = (
+        Field(
+            None,
+            ge=0,
+            le=30,
+            description="the native engine looks at so much silence behind a short window instead "
+            "of filling 30 s: faster, but only some models read the same; empty: off",
+        )
+    )
     fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
     llm_max_batch: int = Field(

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from transformers import WhisperForConditionalGeneration
 
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
-from stenograf.llm.engines.base import EngineOptions, EngineUnfit
+from stenograf.llm.engines.base import EngineOptions, EngineUnfit, never
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.native import NativeWhisper, load_native
 from stenograf.llm.native.build import SANITIZERS, build
@@ -299,6 +300,23 @@ def test_company_does_not_change_a_result(load: Load, settings: EngineSettings) 
         options = EngineOptions(decode=decode)
         together = engine.transcribe(windows, options)
         assert together == [engine.transcribe([window], options)[0] for window in windows]
+
+
+def test_a_short_window_costs_less_with_a_margin(load: Load, settings: EngineSettings) -> None:
+    full, short = (
+        load(replace(settings, threads=1, native_margin_s=margin_s)) for margin_s in (None, 2.0)
+    )
+    options = EngineOptions(decode=DecodeOptions(language="ru", word_timestamps=False))
+    spent: list[float] = []
+    for engine in (full, short):
+        engine.transcribe([noise(2)], options)
+        began = time.process_time()
+        for _ in range(5):
+            engine.hear([noise(2)], options, never)
+        spent.append(time.process_time() - began)
+    assert spent[1] < 0.7 * spent[0]
+    whole = noise(30)
+    assert full.transcribe([whole], options) == short.transcribe([whole], options)
 
 
 def test_an_old_checkpoint_with_narrow_heads(

@@ -86,6 +86,7 @@ def _engine_settings(settings: LlmSettings) -> EngineSettings:
         fake_delay_s=settings.fake_delay_s,
         compute_type=settings.compute_type,
         native_isa="" if settings.native_isa == "auto" else settings.native_isa,
+        native_margin_s=settings.native_margin_s,
     )
 
 

@@ -43,6 +43,7 @@ class EngineSettings:
     fake_delay_s: float = 0.0
     compute_type: str = "auto"
     native_isa: str = ""
+    native_margin_s: float | None = None
     reason: str = "ENGINE names it."
 
 

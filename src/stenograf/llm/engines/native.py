@@ -25,7 +25,8 @@ from stenograf.llm.whisper.features import LogMel
 from stenograf.llm.whisper.hardware import available_cores
 from stenograf.llm.whisper.hub import is_embedded, locate, served_name
 from stenograf.llm.whisper.loading import load_heads, load_vocabulary, log_mel
-from stenograf.llm.whisper.reader import Reader
+from stenograf.llm.whisper.reader import Reader, steps_of
+from stenograf.llm.whisper.rules import STEP_S
 from stenograf.llm.whisper.sound import Logits
 from stenograf.llm.whisper.vocabulary import Vocabulary
 from stenograf.llm.whisper.weights import Weights
@@ -45,8 +46,11 @@ class NativeWhisper(WhisperEngine):
         capabilities: Capabilities,
         *,
         knows_timestamps: bool,
+        margin_s: float | None = None,
     ) -> None:
+        """With `margin_s` short windows are padded by so much, not to the encoder's length."""
         super().__init__(vocabulary, capabilities, knows_timestamps=knows_timestamps)
+        self._margin_s = margin_s
         self._model = model
         self._features = features
         self._heads = heads
@@ -57,7 +61,8 @@ class NativeWhisper(WhisperEngine):
         for window in windows:  # the encoder fills the cores with one
             if stop():
                 raise Cancelled("Nobody waits for this window any more.")
-            heard.append(self._model.hear(self._features([window])[0]))
+            features = self._features([window])[0][:, : self._frames(window)]
+            heard.append(self._model.hear(features))
         lengths = [window.shape[0] for window in windows]
         return Reader(
             _Sound(self._model, heard),
@@ -68,6 +73,13 @@ class NativeWhisper(WhisperEngine):
             lengths,
             stop,
         )
+
+    def _frames(self, window: Waveform) -> int:
+        """Feature frames that the encoder sees of a window."""
+        if self._margin_s is None:
+            return self._features.frames
+        steps = steps_of(window.shape[0]) + round(self._margin_s / STEP_S)
+        return min(2 * steps, self._features.frames)
 
     def close(self) -> None:
         """Give the weights' memory back."""
@@ -150,6 +162,7 @@ def load_native(
         load_heads(checkpoint, vocabulary),
         capabilities,
         knows_timestamps=checkpoint.knows_timestamps,
+        margin_s=settings.native_margin_s,
     )
 
 
