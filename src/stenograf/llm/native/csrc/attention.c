@@ -14,20 +14,27 @@ typedef struct {
     float *keys, *values, *scores, *queries;
 } room;
 
-static room layout(int frames, int size, float *memory)
+/* `memory` is where the room lies; `floats` tells how many it takes. */
+static room layout(int frames, int size, float *memory, size_t *floats)
 {
     room r = {.padded = round_up(frames, 32), .width = round_up(size, 32)};
+    size_t padded = (size_t)r.padded;
+    size_t keys = (size_t)size * padded, values = (size_t)frames * (size_t)r.width;
+    size_t scores = QUERIES * padded, queries = QUERIES * (size_t)size;
+    if (floats) *floats = keys + values + scores + queries;
+    if (!memory) return r;
     r.keys = memory;
-    r.values = r.keys + (size_t)size * (size_t)r.padded;
-    r.scores = r.values + (size_t)frames * (size_t)r.width;
-    r.queries = r.scores + (size_t)QUERIES * (size_t)r.padded;
+    r.values = r.keys + keys;
+    r.scores = r.values + values;
+    r.queries = r.scores + scores;
     return r;
 }
 
 size_t VARIANT(attend_scratch)(int frames, int size)
 {
-    room r = layout(frames, size, NULL);
-    return ((size_t)(r.queries - (float *)NULL) + QUERIES * (size_t)size) * sizeof(float);
+    size_t floats;
+    layout(frames, size, NULL, &floats);
+    return floats * sizeof(float);
 }
 
 /* out[ROWS][2 vectors] = sum over n of a[row][i] * b[i][2 vectors] */
@@ -53,7 +60,7 @@ INLINE void product(const float *a, size_t a_stride, const float *b, size_t b_st
 void VARIANT(attend)(const float *q, const float *k, const float *v, size_t stride, int frames,
                      int size, int first, int last, float *out, size_t out_stride, void *scratch)
 {
-    room r = layout(frames, size, scratch);
+    room r = layout(frames, size, scratch, NULL);
     size_t padded = (size_t)r.padded, width = (size_t)r.width;
     for (int t = 0; t < r.padded; t++) {
         float *key = r.keys + (size_t)(t / PAIR) * (size_t)size * PAIR + t % PAIR;

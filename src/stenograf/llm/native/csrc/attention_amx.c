@@ -15,32 +15,32 @@ typedef struct {
     float *scores, *sums;
 } room;
 
-static char *claim(char **at, size_t bytes)
+static void *claim(char *memory, size_t *taken, size_t bytes)
 {
-    char *start = *at;
-    *at += (bytes + 63) / 64 * 64;
-    return start;
+    size_t start = *taken;
+    *taken += (bytes + 63) / 64 * 64;
+    return memory ? memory + start : NULL;
 }
 
-static room layout(int frames, int size, char *memory, size_t *bytes)
+/* `memory` is where the room lies, aligned to 64 bytes; `taken` tells how many bytes it takes. */
+static room layout(int frames, int size, char *memory, size_t *taken)
 {
     room r = {.padded = round_up(frames, 32), .width = round_up(size, 32)};
     size_t padded = (size_t)r.padded, width = (size_t)r.width;
-    char *at = memory;
-    r.keys = (uint16_t *)claim(&at, padded * width * 2);
-    r.values = (uint16_t *)claim(&at, padded * width * 2);
-    r.queries = (uint16_t *)claim(&at, QUERIES * width * 2);
-    r.chances = (uint16_t *)claim(&at, QUERIES * padded * 2);
-    r.scores = (float *)claim(&at, QUERIES * padded * sizeof(float));
-    r.sums = (float *)claim(&at, QUERIES * width * sizeof(float));
-    if (bytes) *bytes = (size_t)(at - memory) + 64;
+    *taken = 0;
+    r.keys = claim(memory, taken, padded * width * 2);
+    r.values = claim(memory, taken, padded * width * 2);
+    r.queries = claim(memory, taken, QUERIES * width * 2);
+    r.chances = claim(memory, taken, QUERIES * padded * 2);
+    r.scores = claim(memory, taken, QUERIES * padded * sizeof(float));
+    r.sums = claim(memory, taken, QUERIES * width * sizeof(float));
     return r;
 }
 
 size_t attend_scratch_amx(int frames, int size)
 {
     size_t bytes;
-    layout(frames, size, (char *)64, &bytes);
+    layout(frames, size, NULL, &bytes);
     return bytes;
 }
 
@@ -143,7 +143,8 @@ static float exponents(const float *scores, int frames, int padded, uint16_t *ch
 void attend_amx(const float *q, const float *k, const float *v, size_t stride, int frames, int size,
                 int first, int last, float *out, size_t out_stride, void *scratch)
 {
-    room r = layout(frames, size, (char *)(((uintptr_t)scratch + 63) / 64 * 64), NULL);
+    size_t taken;
+    room r = layout(frames, size, scratch, &taken);
     const int deep = r.width / 32, long_deep = r.padded / 32;
     pack_keys(k, stride, frames, size, &r);
     pack_values(v, stride, frames, size, &r);

@@ -67,7 +67,7 @@ typedef struct {
     /* softmax in place of x[0 .. n); x is readable and written to round_up(n, 16) with zeros */
     void (*softmax)(float *x, int n);
     /* Encoder attention of one head for queries [first, last): rows of q, k, v are `stride` floats
-     * apart, rows of out `out_stride`. `scratch` has attention_scratch(frames, size) bytes. */
+     * apart, rows of out `out_stride`. `scratch` has attend_scratch(frames, size) bytes, aligned. */
     void (*attend)(const float *q, const float *k, const float *v, size_t stride, int frames,
                    int size, int first, int last, float *out, size_t out_stride, void *scratch);
     size_t (*attend_scratch)(int frames, int size);
