@@ -103,7 +103,9 @@ def test_verbose_json(client: TestClient, tone: Tone) -> None:
     assert answer["usage"] == {"type": "duration", "seconds": 4.0}
 
 
-def test_the_language_is_russian_unless_named_and_detected_on_request(client: TestClient, tone: Tone) -> None:
+def test_the_language_is_russian_unless_named_and_detected_on_request(
+    client: TestClient, tone: Tone
+) -> None:
     body = wav_bytes(tone(1))
     for fields, language, probability in (
         ({}, "russian", None),
