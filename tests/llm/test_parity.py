@@ -18,8 +18,8 @@ from stenograf.llm.engines.factory import EngineSettings, engine_factory
 SAME_TEXT = {
     ("ctranslate2", "greedy"): 0.97,
     ("ctranslate2", "beams"): 0.9,
-    ("native", "greedy"): 0.8,
-    ("native", "beams"): 0.8,
+    ("native", "greedy"): 0.97,
+    ("native", "beams"): 0.9,
 }
 SAME_TIMES = 0.97
 APART_S = 0.1
