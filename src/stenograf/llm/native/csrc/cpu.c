@@ -8,27 +8,27 @@
 static void nothing(void) {}
 
 /* AVX-512 and AMX share everything but the dot products and the encoder's attention. */
-#define TABLE(isa, ops, less, attention, start, stop)                                              \
+#define TABLE(isa, ops, less, attention, other, start, stop)                                       \
     const kernels kernels_##isa = {                                                                \
-        .name = #isa, .offset = less, .dot = dot_##isa, .quantize = quantize_##ops,                \
+        .name = #isa, .exact = other, .offset = less, .dot = dot_##isa, .quantize = quantize_##ops,\
         .quantize_fine = quantize_fine_##ops, .quantize_signed = quantize_signed_##ops,            \
         .finish = finish_##ops, .norm = norm_##ops, .gelu = gelu_##ops, .softmax = softmax_##ops,  \
         .attend = attend_##attention, .attend_scratch = attend_scratch_##attention,                \
         .dot_bf16 = dot_bf16_##ops, .add_bf16 = add_bf16_##ops, .to_bf16 = to_bf16_##ops,          \
         .begin = start, .end = stop}
 
-TABLE(base, base, 0, base, nothing, nothing);
+TABLE(base, base, 0, base, NULL, nothing, nothing);
 #ifdef WITH_avx2
-TABLE(avx2, avx2, 128, avx2, nothing, nothing);
+TABLE(avx2, avx2, 128, avx2, NULL, nothing, nothing);
 #endif
 #ifdef WITH_avxvnni
-TABLE(avxvnni, avx2, 0, avx2, nothing, nothing);
+TABLE(avxvnni, avx2, 0, avx2, NULL, nothing, nothing);
 #endif
 #ifdef WITH_avx512
-TABLE(avx512, avx512, 0, avx512, nothing, nothing);
+TABLE(avx512, avx512, 0, avx512, NULL, nothing, nothing);
 #endif
 #ifdef WITH_amx
-TABLE(amx, avx512, 0, amx, begin_amx, end_amx);
+TABLE(amx, avx512, 0, amx, &kernels_avx512, begin_amx, end_amx);
 #endif
 
 /* The compiler's own detection knows whether the system saves the registers of AVX and AVX-512;

@@ -86,7 +86,8 @@ static void answer(st_decode *z, desk *desk, const st_sound *sound, const int *l
 {
     const st_model *m = z->model;
     const float *scale = sound_value_scale(sound, z->layer, head);
-    const matrix values = sound_values(sound, z->layer, head);
+    matrix values[2];
+    sound_values(sound, z->layer, head, values);
     for (int i = 0; i < n; i++) {
         float *chances = desk->scores + (size_t)i * (size_t)z->longest;
         m->kernels->softmax(chances, sound->frames);
@@ -94,7 +95,7 @@ static void answer(st_decode *z, desk *desk, const st_sound *sound, const int *l
         codes_set(m->kernels, &desk->chances, i, i + 1, chances, 0, sound->frames);
     }
     finish how = {.out = desk->mixed, .stride = (size_t)sound->wide};
-    multiply(m->kernels, &desk->chances, 0, n, &values, 0, values.n, &how);
+    multiply(m->kernels, &desk->chances, 0, n, values, 0, values[0].n, &how);
     for (int i = 0; i < n; i++)
         memcpy(out + (size_t)lanes[i] * (size_t)m->shape.width + head * m->head_size,
                desk->mixed + (size_t)i * (size_t)sound->wide, (size_t)m->head_size * sizeof *out);
@@ -111,13 +112,14 @@ static void attend_to_sound(void *context, int number, int thread)
     const st_sound *sound = z->sounds[row];
     for (int i = 0; i < row; i++)
         if (z->sounds[i] == sound) return;
-    matrix keys = sound_keys(sound, z->layer, head);
+    matrix keys[2];
+    sound_keys(sound, z->layer, head, keys);
     int lanes[TOGETHER], n = 0;
     for (int lane = row * z->count; lane < z->rows * z->count; lane++) {
         if (z->sounds[lane / z->count] == sound) lanes[n++] = lane;
         if (n < TOGETHER && lane + 1 < z->rows * z->count) continue;
         if (n) {
-            score(z, desk, &keys, c->queries, lanes, n, head);
+            score(z, desk, keys, c->queries, lanes, n, head);
             keep_scores(z, desk, lanes, n, head, sound->frames);
             answer(z, desk, sound, lanes, n, head, c->out);
         }

@@ -65,7 +65,7 @@ static int encoder_new(encoder *e, const st_model *m, int frames)
         bench *b = &e->benches[i];
         b->row = aligned(d * f);
         b->hidden = aligned(FRAMES * (size_t)wide * f);
-        b->attention = aligned(m->kernels->attend_scratch(frames, m->head_size));
+        b->attention = aligned(m->attention->attend_scratch(frames, m->head_size));
         ready = codes_new(&b->codes, FRAMES, wide, m->parts) && b->row && b->hidden && b->attention;
     }
     /* a model with few heads would leave threads without work */
@@ -134,7 +134,7 @@ static void attend(void *context, int number, int thread)
     int first = number % e->splits * share, last = least(first + share, e->frames);
     size_t column = (size_t)(number / e->splits) * (size_t)m->head_size;
     if (first >= last) return;
-    m->kernels->attend(e->qkv + column, e->qkv + d + column, e->qkv + 2 * d + column, 3 * d,
+    m->attention->attend(e->qkv + column, e->qkv + d + column, e->qkv + 2 * d + column, 3 * d,
                        e->frames, m->head_size, first, last, e->mixed + column, d,
                        e->benches[thread].attention);
 }

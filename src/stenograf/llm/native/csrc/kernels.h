@@ -46,8 +46,9 @@ typedef struct {
     int gelu;
 } finish;
 
-typedef struct {
+typedef struct kernels {
     const char *name;
+    const struct kernels *exact; /* where attention is in float32, if it is not here */
     int offset;           /* what `dot` takes from each activation code */
     /* acc[line][PANEL] = sums over `deep` of (a[line] - offset) * panel, for lines <= TALL */
     void (*dot)(const uint8_t *a, int stride, int lines, const int8_t *panel, int deep,

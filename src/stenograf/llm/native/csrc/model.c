@@ -151,6 +151,7 @@ st_model *st_model_new(const st_shape *shape, int32_t threads, const char *isa)
     m->head_size = shape->width / shape->heads;
     m->parts = shape->precise ? 2 : 1;
     m->kernels = chosen;
+    m->attention = shape->precise && chosen->exact ? chosen->exact : chosen;
     m->pool = pool_new(threads, chosen);
     m->encoder = calloc((size_t)shape->encoder_layers, sizeof *m->encoder);
     m->decoder = calloc((size_t)shape->decoder_layers, sizeof *m->decoder);

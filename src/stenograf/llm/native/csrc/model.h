@@ -27,7 +27,7 @@ struct st_model {
     st_shape shape;
     int head_size;
     int parts; /* lines of codes per row of activations */
-    const kernels *kernels;
+    const kernels *kernels, *attention; /* attention: those of the encoder's */
     pool *pool;
     matrix conv1, conv2;
     float *encoder_positions; /* (max_frames, width) */
@@ -56,7 +56,10 @@ struct st_sound {
     float *key_scale, *value_scale; /* (layers, heads, padded) */
     float *key_sum, *value_sum;     /* (layers, heads, padded) and (layers, heads, wide) */
     float *ones;                    /* (wide) */
+    st_sound *rest; /* of a precise model: what rounding left over, ones being 1 / LEFT_OVER */
 };
+
+enum { LEFT_OVER = 254 }; /* codes of the rest in one of a value */
 
 void encoder_room_free(st_model *model);
 
@@ -66,8 +69,9 @@ st_sound *sound_new(st_model *model, int frames);
 void sound_set(const st_model *model, st_sound *sound, int layer, int first, int last,
                const float *keys_values);
 void sound_seal(st_sound *sound, int layer, int head);
-matrix sound_keys(const st_sound *sound, int layer, int head);
-matrix sound_values(const st_sound *sound, int layer, int head);
+/* Matrices over the memory of `sound`; the second is the rest of the first, if there is one. */
+void sound_keys(const st_sound *sound, int layer, int head, matrix keys[2]);
+void sound_values(const st_sound *sound, int layer, int head, matrix values[2]);
 const float *sound_value_scale(const st_sound *sound, int layer, int head);
 
 #endif
