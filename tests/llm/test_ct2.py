@@ -20,12 +20,13 @@ from tests.llm.recordings import windows
 from stenograf.contract.errors import BadOptions, Cancelled, StenografError
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
-from stenograf.llm.engines.base import Engine, EngineOptions, EngineUnfit
+from stenograf.llm.engines.base import Engine, EngineOptions, EngineUnfit, never
 from stenograf.llm.engines.ctranslate2 import Ct2Whisper, choose_compute_type, load_ct2_whisper
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.hf_whisper import load_hf_whisper
 from stenograf.llm.whisper.checkpoint import open_checkpoint
 from stenograf.llm.whisper.convert import converted
+from stenograf.llm.whisper.ladder import Rung
 from stenograf.llm.whisper.loading import load_heads, load_vocabulary
 
 Load = Callable[..., Ct2Whisper]
@@ -222,6 +223,16 @@ def test_languages_are_those_of_the_reference(
     for one, other in zip(ours, theirs, strict=True):
         assert one.language_probability == pytest.approx(other.language_probability, rel=1e-3)
         assert one.no_speech_prob == pytest.approx(other.no_speech_prob, rel=1e-2)
+
+
+def test_scores_are_those_of_the_reference(engine: Ct2Whisper, base: EngineSettings) -> None:
+    reference = load_hf_whisper(replace(base, engine="transformers"), quiet)
+    sounds, greedy = list(windows()[:4]), Rung(0.0)
+    theirs = reference.hear(sounds, ask(language="ru"), never).read(range(4), greedy)
+    ours = engine.hear(sounds, ask(language="ru"), never).read(range(4), greedy)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.tokens == other.tokens
+        assert one.avg_logprob == pytest.approx(other.avg_logprob, abs=0.1)
 
 
 def test_token_probabilities_are_told_without_words(engine: Ct2Whisper) -> None:

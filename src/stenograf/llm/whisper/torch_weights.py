@@ -30,5 +30,5 @@ def load_weights(
             f"The weights in {checkpoint.folder} lack {len(missing)} tensors, {missing[0]} first.",
             hint="The files are incomplete; fetch the model again.",
         )
-    ready: WhisperForConditionalGeneration = model.to(device).eval()
+    ready: WhisperForConditionalGeneration = model.to(device).eval().requires_grad_(False)
     return ready
