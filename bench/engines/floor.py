@@ -1,4 +1,6 @@
-"""What this machine could do at best: the model's own arithmetic at measured peak rates.
+"""What PyTorch's kernels could do at best here: the model's arithmetic at their measured rates.
+
+Code that uses better instructions than they do may be under it.
 
 `python -m bench.engines.floor THREADS` prints the rates as JSON: int8 and float32
 multiply-additions per second of large matrix products, and bytes per second read from memory.

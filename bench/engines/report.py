@@ -61,7 +61,7 @@ class Table:
         baselines = {name: self._baseline(mark) for mark, name in _BASELINES}
         baselines = {name: seconds for name, seconds in baselines.items() if seconds}
         columns += [f"times {name}" for name in baselines]
-        columns += ["of the floor"] if self.floor_s else []
+        columns += ["of the libraries' floor"] if self.floor_s else []
         columns += ["peak memory, GiB", "word errors" if self.reference else "text as the others'"]
         lines = [f"**{self.title}**, {self.threads} threads, {rounds} rounds, {machine()}", ""]
         lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
@@ -69,7 +69,7 @@ class Table:
         failed = {run.engine: run.error for run in self.runs if run.error}
         lines += [f"| {e} | does not run: {why[:80]} |" for e, why in failed.items()]
         if self.floor_s:
-            lines += ["", f"Floor (arithmetic and memory at measured peak): {self.floor_s:.2f} s."]
+            lines += ["", f"Libraries' floor: {self.floor_s:.2f} s."]
         return "\n".join(lines)
 
     def _baseline(self, mark: str) -> float | None:
