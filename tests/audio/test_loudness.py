@@ -53,22 +53,29 @@ def test_the_target_is_reached_or_the_ceiling_named(
     assert math.isfinite(factor)
     assert factor > 0
     assert levels.gain_db == pytest.approx(20 * math.log10(factor), abs=1e-9)
-    for measure in ("peak_db", "true_peak_db", "rms_db", "lufs"):
+    # Under -60 LUFS the absolute gate, -70 LUFS, cuts passages that it spares at another level.
+    gated = levels.after.lufs is None or min(levels.before.lufs or 0, levels.after.lufs) < -59
+    for measure in ("peak_db", "true_peak_db", "rms_db", *(() if gated else ("lufs",))):
         expected, found = getattr(levels.after, measure), getattr(after, measure)
         if expected is not None and found is not None:
             assert found == pytest.approx(expected, abs=0.05), measure
+    strongest = factor == pytest.approx(10 ** (MAX_GAIN_DB / 20))
     if method == "as is":
         assert factor == 1.0
     elif method == "peak":
-        assert 10 ** ((after.peak_db or 0) / 20) == pytest.approx(target_peak, rel=1e-4)
-    elif method in ("rms", "lufs") and levels.before.lufs is not None:
+        reached_peak = 10 ** ((after.peak_db or 0) / 20)
+        assert reached_peak == pytest.approx(target_peak, rel=1e-4) or (
+            strongest and reached_peak < target_peak
+        )
+    elif method == "rms" or (method == "lufs" and not gated):
         reached = after.rms_db if method == "rms" else after.lufs
         assert reached is not None
         if levels.limited:
             assert reached < target_db
             assert after.true_peak_db == pytest.approx(ceiling_db, abs=0.01)
         else:
-            assert reached == pytest.approx(target_db, abs=0.05)
+            short = strongest and reached < target_db
+            assert reached == pytest.approx(target_db, abs=0.05) or short
             assert after.true_peak_db is not None
             assert after.true_peak_db <= ceiling_db + 0.01
 

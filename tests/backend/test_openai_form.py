@@ -165,6 +165,8 @@ def test_granularities_in_many_spellings(names: dict[str, Any]) -> None:
     [
         ({}, "ru"),
         ({"language": "auto"}, "auto"),
+        ({"detect_language": "true"}, "auto"),
+        ({"detect_language": "true", "language": "ru"}, "ru"),
         ({"language": "Russian"}, "ru"),
         ({"language": "RU"}, "ru"),
         ({"language": "ru-RU"}, "ru"),

@@ -32,7 +32,8 @@ def gain(before: Level, options: NormalizeOptions) -> tuple[float, Levels]:
     measure to `target_db`; `auto` brings loudness to -20 LUFS, but only where it is outside
     GOOD_LUFS. Where the measure does not exist (silence, a fraction of a second) the gain is 1.
     In `rms`, `lufs` and `auto` the gain gives way to the true-peak ceiling and says so (`limited`);
-    `peak` names its own ceiling. `after` is computed, not measured again.
+    `peak` names its own ceiling. `after` is computed, not measured again: under -60 LUFS, where
+    BS.1770's absolute gate leaves quiet passages out, a measured loudness would come out lower.
     """
     wanted_db = _wanted_db(before, options)
     if wanted_db is None:

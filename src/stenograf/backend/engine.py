@@ -183,7 +183,10 @@ def _fields(options: TranscribeOptions, model: str) -> list[tuple[str, str]]:
         fields.append(("timestamp_granularities[]", "word"))
     if decode.token_logprobs:
         fields.append(("include[]", "logprobs"))
-    if decode.language != "auto":
+    if decode.language == "auto":
+        # Ours detects when asked to; elsewhere to name no language is to ask, and this is ignored.
+        fields.append(("detect_language", "true"))
+    else:
         fields.append(("language", decode.language))
     fields += [("languages[]", language) for language in decode.languages]
     if decode.prompt:

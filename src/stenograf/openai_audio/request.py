@@ -171,7 +171,7 @@ def _languages(fields: Fields, default: str) -> tuple[str, tuple[str, ...]]:
 def _language(fields: Fields, default: str) -> str:
     """A code, from a code or an English name, or auto."""
     spoken = fields.text("language") or default
-    if spoken.lower() == "auto":
+    if spoken.lower() == "auto" or (not fields.text("language") and fields.flag("detect_language")):
         return "auto"
     primary, _, region = spoken.partition("-")  # browsers say ru-RU
     code = code_of(spoken) or (code_of(primary) if len(region) in (2, 3, 4) else None)
