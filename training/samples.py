@@ -2,8 +2,9 @@
 
 The woman's recorded words are joined into new sentences, as telephone systems do; the man is
 Festival's unit-selection voice, which rejoins a real man's recordings. Every sentence is one of the
-evaluation's, taken in its order and not by how well the model hears it; only the short clips are
-chosen because the model hears them right.
+evaluation's: the monologue takes them in their order, the call those that a caller and a telephone
+system might say, chosen by their text and never by how well the model hears them; only the short
+clips are chosen because the model hears them right.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from training.paths import SAMPLES
 from training.pool import Pool, loudness, trim
 
 MONOLOGUE_S = 66.0
-CALL_TURNS = 16
-CALL_FIRST = 40  # the monologue uses the pools' first sentences
+# Sentences of the woman and of the man in turn; the monologue uses her first ones.
+CALL = ((61, 93), (53, 84), (43, 63), (66, 74), (45, 60), (33, 24), (41, 9), (65, 90))
 
 
 def _level(wave: Wave) -> Wave:
@@ -44,8 +45,7 @@ def call(rng: np.random.Generator) -> tuple[Wave, str]:
     pieces: list[tuple[int, int, Wave]] = []
     lines: list[str] = []
     at = SAMPLE_RATE // 2
-    for turn in range(CALL_TURNS):
-        channel, index = turn % 2, CALL_FIRST + turn // 2
+    for channel, index in (turn for pair in CALL for turn in enumerate(pair)):
         wave = telephone(_level(speakers[channel].wave(index)), coarse=False)
         pieces.append((channel, at, wave))
         lines.append(speakers[channel].clips[index].text)
@@ -62,10 +62,10 @@ def _pause(rng: np.random.Generator) -> Wave:
 
 # Evaluation clips (pool, index): chosen because the model hears them right, for tests of the chain.
 SHORT = {
-    "order_number_ru": ("eval_units", 3),
+    "order_number_ru": ("eval_units", 65),
     "balance_ru": ("eval_units", 6),
     "waiting_time_ru": ("eval_ivr", 0),
-    "extension_ru": ("eval_ivr", 37),
+    "extension_ru": ("eval_ivr", 30),
 }
 
 

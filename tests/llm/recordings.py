@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 from tests.conftest import SAMPLES
 
-from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE, Waveform
 
 _BLOCK = SAMPLE_RATE // 50
 _PAUSE_BLOCKS = 15  # 0.3 s
@@ -40,7 +40,8 @@ def windows() -> tuple[Waveform, ...]:
         for channel in sound.T:
             phrases = phrases_of(np.ascontiguousarray(channel))
             found += phrases
-            found += [np.concatenate(phrases[i : i + 3]) for i in range(0, len(phrases) - 2, 3)]
+            threes = [np.concatenate(phrases[i : i + 3]) for i in range(0, len(phrases) - 2, 3)]
+            found += [three[:MAX_WINDOW_SAMPLES] for three in threes]  # a call is mostly pauses
     rng = np.random.default_rng(0)
     seconds = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     found.append(np.zeros(2 * SAMPLE_RATE, np.float32))

@@ -21,7 +21,7 @@ SAME_TEXT = {
     ("native", "greedy"): 0.97,
     ("native", "beams"): 0.9,
 }
-SAME_TIMES = 0.97
+SAME_TIMES = 0.95
 APART_S = 0.1
 WER_APART = 0.005
 BATCH = 4
