@@ -126,7 +126,7 @@ def test_speakr_gets_segments_it_can_show(shared_house: House) -> None:
         assert isinstance(shape["text"], str)
         assert shape["language"] == "ru"
         assert_heard(" ".join(segment["text"] for segment in shape["segments"]), RECORDING)
-        assert all(0 <= row["start"] < row["end"] <= 4.71 for row in shape["segments"])
+        assert all(0 <= row["start"] < row["end"] <= 5.0 for row in shape["segments"])
         assert "speaker_embeddings" not in shape, "there are none, and none are made up"
         assert [note["code"] for note in shape["warnings"]] == ["no_speakers"]
         assert client.get(f"{shared_house.url}/v1/models").json()["data"][0]["id"] == shape["model"]

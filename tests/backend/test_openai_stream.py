@@ -56,7 +56,9 @@ def test_pieces_join_to_the_whole(desk: Desk, model: ModelServer) -> None:
     done = events[-1]
     assert done["type"] == "transcript.text.done"
     assert "".join(event["delta"] for event in events[:-1]) == done["text"]
-    assert sorted(done["text"].split()) == sorted(["Раз,", "два.", "три", "четыре.", "Пять!"])
+    # windows may be answered in any order, and a full stop at a seam may go
+    said = [word.strip(".,!").lower() for word in done["text"].split()]
+    assert sorted(said) == sorted(["раз", "два", "три", "четыре", "пять"])
     assert done["usage"]["total_tokens"] == (
         done["usage"]["input_tokens"] + done["usage"]["output_tokens"]
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import openai
 import pytest
+import soundfile
 import srt
 import webvtt
 
@@ -113,7 +114,9 @@ def test_vercel_ai(backend: Process, node: Path) -> None:
     assert_heard(whisper["text"], RECORDING)
     assert_heard(gpt["text"], RECORDING)
     assert whisper["language"] == "ru"  # it knows languages by OpenAI's names only
-    assert whisper["durationInSeconds"] == pytest.approx(5.4, abs=0.2)
+    assert whisper["durationInSeconds"] == pytest.approx(
+        soundfile.info(RECORDING).duration, abs=0.1
+    )
     assert len(whisper["segments"]) > 3
     assert whisper["warnings"] == gpt["warnings"] == []
 
