@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stenograf.contract.options import DEFAULT_LANGUAGE
+
 GIB = 1024**3
 
 DEFAULT_MODEL = "mitchelldehaven/whisper-medium-ru"
@@ -41,7 +43,7 @@ class _Settings(BaseSettings):
         Path("data"), description="uploads, database, model caches live under this folder"
     )
     default_language: str = Field(
-        "ru",
+        DEFAULT_LANGUAGE,
         pattern=r"^(auto|[a-z]{2,3})$",
         description="what OpenAI's clients speak when they name no language; auto: detect it",
     )

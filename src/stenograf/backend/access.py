@@ -16,9 +16,9 @@ from stenograf.backend.apikeys import KeyRing
 from stenograf.backend.credentials import presented_key, session_token
 from stenograf.backend.origins import Origins
 from stenograf.backend.session import Sessions
-from stenograf.backend.web import render
 from stenograf.contract.errors import Forbidden, StenografError, Unauthorized
 from stenograf.exposure import host_name, is_local_name
+from stenograf.httpanswers import render
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLIC = frozenset({"/health", "/ready", "/docs", "/openapi.json"})

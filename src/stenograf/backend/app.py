@@ -49,11 +49,12 @@ from stenograf.backend.textstore import TextStore
 from stenograf.backend.textwork import TextWork
 from stenograf.backend.upkeep import Chore, Upkeep
 from stenograf.backend.uploads import UploadStore
-from stenograf.backend.web import BodyLimit, RequestId, SecurityHeaders, install_errors
+from stenograf.backend.web import SecurityHeaders, install_errors
 from stenograf.backend.worker import Worker
 from stenograf.backend.wyoming.server import WyomingServer
 from stenograf.contract.errors import StenografError
 from stenograf.exposure import is_local, refuse_exposed
+from stenograf.httpanswers import BodyLimit, RequestId
 from stenograf.settings import BackendSettings
 
 _log = logging.getLogger(__name__)

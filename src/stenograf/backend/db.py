@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     String,
     Text,
+    Update,
     create_engine,
     event,
     text,
@@ -32,11 +33,28 @@ from stenograf.contract.text import StageState
 _BUSY_TIMEOUT_MS = 15_000
 
 
+def changed(session: Session, statement: Update) -> int:
+    """How many rows a statement changes; objects in the session are not told."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+class Leased:
+    """Columns of a row that workers claim for a while, try again, and give up. Unix seconds."""
+
+    lease_owner: Mapped[str | None] = mapped_column(String(80))
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    crashes: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
 class Base(DeclarativeBase):
     """Root of the mapped classes."""
 
 
-class RecognitionRow(Base):
+class RecognitionRow(Leased, Base):
     """One computation: these bytes, these options, this model. Times are Unix seconds.
 
     Long columns are loaded only where they are looked at.
@@ -53,12 +71,6 @@ class RecognitionRow(Base):
 
     status: Mapped[str] = mapped_column(String(16), default=JobStatus.QUEUED)
     stage: Mapped[str] = mapped_column(String(16), default=Stage.WAITING)
-    lease_owner: Mapped[str | None] = mapped_column(String(80))
-    lease_until: Mapped[float] = mapped_column(default=0.0)
-    not_before: Mapped[float] = mapped_column(default=0.0)
-    failures: Mapped[int] = mapped_column(Integer, default=0)
-    crashes: Mapped[int] = mapped_column(Integer, default=0)
-    error: Mapped[str | None] = mapped_column(Text)
 
     queued_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -119,7 +131,7 @@ class JobRow(Base):
     """The text work that was asked for together with the job."""
 
 
-class TextRow(Base):
+class TextRow(Leased, Base):
     """One task of a language model on a job's transcript; `state` is a StageState."""
 
     __tablename__ = "texts"
@@ -134,12 +146,6 @@ class TextRow(Base):
     key: Mapped[str] = mapped_column(String(64), default="", index=True)
 
     state: Mapped[str] = mapped_column(String(16), default=StageState.WAITING)
-    lease_owner: Mapped[str | None] = mapped_column(String(80))
-    lease_until: Mapped[float] = mapped_column(default=0.0)
-    not_before: Mapped[float] = mapped_column(default=0.0)
-    failures: Mapped[int] = mapped_column(Integer, default=0)
-    crashes: Mapped[int] = mapped_column(Integer, default=0)
-    error: Mapped[str | None] = mapped_column(Text)
 
     created_at: Mapped[float]
     finished_at: Mapped[float | None]

@@ -13,7 +13,7 @@ from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from stenograf.audio.decode import Decoded
-from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow
+from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow, changed
 from stenograf.backend.keys import fold, preview, recognition_key
 from stenograf.backend.records import Heard, Plan
 from stenograf.contract.errors import StenografError
@@ -96,7 +96,7 @@ class Ledger:
             )
         )
         with self._db.write() as session:
-            if _rowcount(session, taking) != 1:
+            if changed(session, taking) != 1:
                 return None
             return self._claim_of(session, session.get_one(_R, recognition_id))
 
@@ -121,7 +121,7 @@ class Ledger:
         """Keep the lease; False when it is no longer ours."""
         keeping = _held(claim).values(lease_until=self._clock() + self._lease_s)
         with self._db.write() as session:
-            return _rowcount(session, keeping) == 1
+            return changed(session, keeping) == 1
 
     def identify(self, claim: Claim, model: str) -> bool:
         """Record which model answers. False: another recognition already is that computation;
@@ -191,7 +191,7 @@ class Ledger:
                 lease_until=self._clock() + self._lease_s,
                 crashes=0,
             )
-            if _rowcount(session, counted) != 1:
+            if changed(session, counted) != 1:
                 raise LostLease(claim.id)
             row = session.get_one(_R, claim.id)
             session.add(
@@ -254,7 +254,7 @@ class Ledger:
 
     def _write(self, claim: Claim, **values: object) -> None:
         with self._db.write() as session:
-            if _rowcount(session, _held(claim).values(**values)) != 1:
+            if changed(session, _held(claim).values(**values)) != 1:
                 raise LostLease(claim.id)
 
     def _require(self, session: Session, claim: Claim) -> RecognitionRow:
@@ -279,8 +279,3 @@ def _held(claim: Claim) -> Update:
     return update(_R).where(
         _R.id == claim.id, _R.status == JobStatus.RUNNING, _R.lease_owner == claim.owner
     )
-
-
-def _rowcount(session: Session, statement: Update) -> int:
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    return int(result.rowcount)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Select, Update, select, update
 from sqlalchemy.orm import Session
 
-from stenograf.backend.db import Database, JobRow, RecognitionRow, TextRow
+from stenograf.backend.db import Database, JobRow, RecognitionRow, TextRow, changed
 from stenograf.backend.ledger import LostLease
 from stenograf.contract.errors import StenografError
 from stenograf.contract.jobs import JobStatus
@@ -130,7 +130,7 @@ class TextLedger:
         """Keep the lease; False when it is no longer ours."""
         with self._db.write() as session:
             values = {"lease_until": self._clock() + self._lease_s}
-            return _count(session, _held(claim).values(values)) == 1
+            return changed(session, _held(claim).values(values)) == 1
 
     def progress(self, claim: TextClaim, text: str, done: int, total: int | None) -> None:
         """Keep what there is so far. Raises LostLease."""
@@ -172,7 +172,7 @@ class TextLedger:
         own = _T.lease_owner.startswith(f"{self._boot_id}:")
         mine = update(_T).where(_T.state == StageState.RUNNING, own)
         with self._db.write() as session:
-            _count(session, mine.values(state=StageState.WAITING, lease_owner=None))
+            changed(session, mine.values(state=StageState.WAITING, lease_owner=None))
 
     def take_back(self, *, all_of_others: bool = False) -> int:
         """Let what lost its lease wait again; how many.
@@ -202,7 +202,7 @@ class TextLedger:
 
     def _write(self, claim: TextClaim, **values: object) -> None:
         with self._db.write() as session:
-            if _count(session, _held(claim).values(**values)) != 1:
+            if changed(session, _held(claim).values(**values)) != 1:
                 raise LostLease(claim.id)
 
     def _require(self, session: Session, claim: TextClaim) -> TextRow:
@@ -222,8 +222,3 @@ def _held(claim: TextClaim) -> Update:
     return update(_T).where(
         _T.id == claim.id, _T.state == StageState.RUNNING, _T.lease_owner == claim.owner
     )
-
-
-def _count(session: Session, statement: Update) -> int:
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    return int(result.rowcount)  # type: ignore[attr-defined]

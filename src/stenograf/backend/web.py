@@ -1,4 +1,4 @@
-"""What every answer of the backend shares; most of it is shared by all services."""
+"""What every answer of the backend shares beside `httpanswers`, which is every service's."""
 
 import logging
 
@@ -9,25 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stenograf import httpanswers
 from stenograf.contract.errors import Unavailable
-from stenograf.httpanswers import (
-    BodyLimit,
-    RequestId,
-    internal_error,
-    invalid_input,
-    openai_shape,
-    render,
-)
-
-__all__ = [
-    "BodyLimit",
-    "RequestId",
-    "SecurityHeaders",
-    "install_errors",
-    "internal_error",
-    "invalid_input",
-    "openai_shape",
-    "render",
-]
 
 _log = logging.getLogger(__name__)
 _SECURITY_HEADERS = (

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stenograf.contract.pcm import MAX_WINDOW_S
 
+DEFAULT_LANGUAGE = "ru"
+"""What whoever names no language speaks, unless a setting says otherwise."""
+
 NormalizeMethod = Literal["auto", "as is", "peak", "rms", "lufs"]
 
 
@@ -61,7 +64,9 @@ class DecodeOptions(_Options):
     """How the recognizer searches for text."""
 
     language: str = Field(
-        "ru", pattern=r"^(auto|[a-z]{2,3})$", description="ISO 639 code, or auto to detect"
+        DEFAULT_LANGUAGE,
+        pattern=r"^(auto|[a-z]{2,3})$",
+        description="ISO 639 code, or auto to detect",
     )
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = Field(
         (), max_length=100, description="with auto: only these are considered; empty: every one"

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from stenograf.contract.errors import BadOptions
-from stenograf.contract.options import DecodeOptions, TranscribeOptions
+from stenograf.contract.options import DEFAULT_LANGUAGE, TranscribeOptions
 from stenograf.openai_audio.fields import Fields, shown
 from stenograf.openai_audio.knobs import checked, knobs
 from stenograf.transcripts.languages import code_of
@@ -40,9 +40,6 @@ _CHUNKING = {
     "silence_duration_ms": "min_silence_ms",
     "prefix_padding_ms": "speech_pad_ms",
 }
-
-
-DEFAULT_LANGUAGE: str = DecodeOptions.model_fields["language"].default
 
 
 @dataclass(frozen=True)

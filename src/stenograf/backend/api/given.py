@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
-from stenograf.backend.web import invalid_input
 from stenograf.contract.errors import BadOptions
-from stenograf.contract.options import DecodeOptions, TranscribeOptions
+from stenograf.contract.options import TranscribeOptions
 from stenograf.forms import Form
+from stenograf.httpanswers import invalid_input
 from stenograf.transcripts.languages import code_of
 
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
@@ -100,7 +100,3 @@ def options_of(model: str = "", **groups: Mapping[str, Any]) -> TranscribeOption
     except ValidationError as error:
         rows = [{"loc": row["loc"][-1:], "msg": row["msg"]} for row in error.errors()]
         raise invalid_input(rows) from None
-
-
-DEFAULT_LANGUAGE: str = DecodeOptions.model_fields["language"].default
-"""What a client that names no language means."""

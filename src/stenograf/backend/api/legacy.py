@@ -17,7 +17,6 @@ from starlette.responses import JSONResponse, Response
 
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.service import Service
-from stenograf.backend.web import invalid_input
 from stenograf.contract.errors import BadOptions, StenografError, error_json
 from stenograf.contract.jobs import JobRequest
 from stenograf.contract.options import (
@@ -27,6 +26,7 @@ from stenograf.contract.options import (
     TranscribeOptions,
 )
 from stenograf.contract.pcm import MAX_WINDOW_S, SAMPLE_RATE
+from stenograf.httpanswers import invalid_input
 from stenograf.patience import patient_json
 
 _BODIES_AT_ONCE = 1  # a parsed body takes several times its bytes of memory

@@ -12,12 +12,13 @@ from stenograf.backend.api.openai_stream import events
 from stenograf.backend.service import Service
 from stenograf.contract.errors import StenografError
 from stenograf.contract.jobs import JobRequest, JobView
+from stenograf.contract.options import DEFAULT_LANGUAGE
 from stenograf.httpanswers import openai_error, request_id_of
 from stenograf.openai_audio import stream
 from stenograf.openai_audio.answers import answer
 from stenograf.openai_audio.fields import Fields
 from stenograf.openai_audio.patient import patient_answer
-from stenograf.openai_audio.request import DEFAULT_LANGUAGE, LONG_FIELDS, AudioRequest, Task
+from stenograf.openai_audio.request import LONG_FIELDS, AudioRequest, Task
 from stenograf.patience import patient_events
 
 

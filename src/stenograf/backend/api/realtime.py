@@ -14,8 +14,8 @@ from stenograf.backend.realtime import events
 from stenograf.backend.realtime.config import SessionConfig
 from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.realtime.line import Ended
-from stenograf.backend.web import internal_error, render
 from stenograf.contract.errors import StenografError
+from stenograf.httpanswers import internal_error, render
 
 _log = logging.getLogger(__name__)
 _SUBPROTOCOL = "realtime"  # what browsers ask for beside their key, and want to hear back

@@ -12,12 +12,13 @@ from starlette.responses import Response
 
 from stenograf.backend.api.asr import PARTS
 from stenograf.backend.api.dialect import late, route_class, sentence, with_detail
-from stenograf.backend.api.given import DEFAULT_LANGUAGE, Given, options_of
+from stenograf.backend.api.given import Given, options_of
 from stenograf.backend.api.intake import received
 from stenograf.backend.api.outcome import json_outcome, submitted
 from stenograf.backend.service import Service
 from stenograf.contract.errors import BadOptions, StenografError, UndecodableAudio
 from stenograf.contract.jobs import JobRequest, JobView
+from stenograf.contract.options import DEFAULT_LANGUAGE
 from stenograf.contract.text import MAX_INSTRUCTION_CHARS, TextTask
 from stenograf.contract.transcript import Transcript
 

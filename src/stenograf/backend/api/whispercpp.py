@@ -9,13 +9,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from stenograf.backend.api.dialect import late, route_class, sentence
-from stenograf.backend.api.given import DEFAULT_LANGUAGE, Given, options_of, prompt_of
+from stenograf.backend.api.given import Given, options_of, prompt_of
 from stenograf.backend.api.intake import received
 from stenograf.backend.api.outcome import json_outcome, submitted, text_outcome
 from stenograf.backend.service import Service
 from stenograf.contract.errors import BadRequest, StenografError
 from stenograf.contract.jobs import JobRequest
-from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.options import DEFAULT_LANGUAGE, TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Transcript
 from stenograf.transcripts.excerpt import excerpt

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from stenograf.backend.web import openai_shape
 from stenograf.contract.errors import BadRequest, StenografError, error_json
+from stenograf.httpanswers import openai_shape
 
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
 _MS_PER_SAMPLE = 1000 / 16_000

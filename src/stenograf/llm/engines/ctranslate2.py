@@ -16,15 +16,15 @@ from stenograf.contract.pcm import Waveform
 from stenograf.llm.engines.base import Capabilities, EngineOptions, EngineUnfit, Stop
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.models import Report
-from stenograf.llm.whisper.checkpoint import CONVERTED, Checkpoint, open_checkpoint
+from stenograf.llm.whisper.checkpoint import CONVERTED, Checkpoint
 from stenograf.llm.whisper.convert import Storage, converted
 from stenograf.llm.whisper.ct2_folder import is_ct2_folder, open_ct2_folder
 from stenograf.llm.whisper.driver import WhisperEngine
 from stenograf.llm.whisper.features import LogMel
 from stenograf.llm.whisper.hardware import available_cores
-from stenograf.llm.whisper.hub import is_embedded, locate, served_name
+from stenograf.llm.whisper.hub import locate
 from stenograf.llm.whisper.ladder import Rung
-from stenograf.llm.whisper.loading import load_heads, load_vocabulary
+from stenograf.llm.whisper.loading import capabilities, load_heads, load_vocabulary, open_source
 from stenograf.llm.whisper.reader import Alignment, room, steps_of
 from stenograf.llm.whisper.search import Hypothesis, rewritten
 from stenograf.llm.whisper.vocabulary import Vocabulary
@@ -264,7 +264,7 @@ def load_ct2_whisper(settings: EngineSettings, report: Report) -> Ct2Whisper:
         compute_type = choose_compute_type(settings.compute_type, device)
         ready = open_ct2_folder(folder)
     else:
-        checkpoint = open_checkpoint(folder, settings.data_dir / CONVERTED)
+        checkpoint = open_source(settings, folder)
         width = int(checkpoint.config["d_model"])
         compute_type = choose_compute_type(settings.compute_type, device, width)
         report(0.92, "Converting the weights for CTranslate2, unless that was done before.")
@@ -291,22 +291,19 @@ def load_ct2_whisper(settings: EngineSettings, report: Report) -> Ct2Whisper:
             hint="Set ENGINE=transformers for this model.",
         )
     features = LogMel(model.n_mels, _FRAMES_PER_STEP * ready.max_frames)
-    capabilities = Capabilities(
-        model=served_name(settings.model),
-        languages=tuple(ready.vocabulary.languages) or ("en",),
-        tasks=tuple(ready.vocabulary.tasks),
-        max_window_samples=features.n_samples,
-        embedded=is_embedded(folder),
+    known = capabilities(
+        settings,
+        folder,
+        ready.vocabulary,
+        features,
         dtype=model.compute_type,
         device=device if device == "cpu" else f"{device}:{index}",
-        engine=settings.engine,
-        engine_reason=settings.reason,
     )
     return Ct2Whisper(
         model,
         features,
         ready.vocabulary,
-        capabilities,
+        known,
         max_tokens=ready.max_tokens,
         knows_timestamps=ready.knows_timestamps,
     )

@@ -11,13 +11,18 @@ from stenograf.llm.engines.base import Capabilities, EngineOptions, Stop, Window
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.models import Report
 from stenograf.llm.whisper.alignment_heads import Heads
-from stenograf.llm.whisper.checkpoint import CONVERTED, open_checkpoint
 from stenograf.llm.whisper.decoder import listen
 from stenograf.llm.whisper.driver import WhisperEngine
 from stenograf.llm.whisper.features import LogMel
 from stenograf.llm.whisper.hardware import available_cores, choose_device, choose_dtype
-from stenograf.llm.whisper.hub import is_embedded, locate, served_name
-from stenograf.llm.whisper.loading import load_heads, load_vocabulary, log_mel
+from stenograf.llm.whisper.hub import locate
+from stenograf.llm.whisper.loading import (
+    capabilities,
+    load_heads,
+    load_vocabulary,
+    log_mel,
+    open_source,
+)
 from stenograf.llm.whisper.reader import Reader
 from stenograf.llm.whisper.torch_weights import load_weights
 from stenograf.llm.whisper.vocabulary import Vocabulary
@@ -76,27 +81,24 @@ def load_hf_whisper(settings: EngineSettings, report: Report) -> HfWhisper:
     dtype = choose_dtype(settings.dtype, device)
     folder = locate(settings.model, settings.hf_home / "hub", report)
     report(0.9, "Checking the model's files.")
-    checkpoint = open_checkpoint(folder, settings.data_dir / CONVERTED)
+    checkpoint = open_source(settings, folder)
     report(0.92, "Reading the weights.")
     vocabulary = load_vocabulary(checkpoint)
     model = load_weights(checkpoint, device, dtype)
     features = log_mel(checkpoint)
-    capabilities = Capabilities(
-        model=served_name(settings.model),
-        languages=tuple(vocabulary.languages) or ("en",),
-        tasks=tuple(vocabulary.tasks),
-        max_window_samples=features.n_samples,
-        embedded=is_embedded(folder),
+    known = capabilities(
+        settings,
+        folder,
+        vocabulary,
+        features,
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
-        engine=settings.engine,
-        engine_reason=settings.reason,
     )
     return HfWhisper(
         model,
         features,
         vocabulary,
         load_heads(checkpoint, vocabulary),
-        capabilities,
+        known,
         knows_timestamps=checkpoint.knows_timestamps,
     )

@@ -19,12 +19,18 @@ from stenograf.llm.models import Report
 from stenograf.llm.native.library import Library, Model, NativeUnavailable, Rows, Window
 from stenograf.llm.native.weights import fill, shape_of
 from stenograf.llm.whisper.alignment_heads import Heads
-from stenograf.llm.whisper.checkpoint import Checkpoint, open_checkpoint
+from stenograf.llm.whisper.checkpoint import Checkpoint
 from stenograf.llm.whisper.driver import WhisperEngine
 from stenograf.llm.whisper.features import LogMel
 from stenograf.llm.whisper.hardware import available_cores
-from stenograf.llm.whisper.hub import is_embedded, locate, served_name
-from stenograf.llm.whisper.loading import load_heads, load_vocabulary, log_mel
+from stenograf.llm.whisper.hub import locate
+from stenograf.llm.whisper.loading import (
+    capabilities,
+    load_heads,
+    load_vocabulary,
+    log_mel,
+    open_source,
+)
 from stenograf.llm.whisper.reader import Reader, steps_of
 from stenograf.llm.whisper.rules import STEP_S
 from stenograf.llm.whisper.sound import Logits
@@ -140,27 +146,24 @@ def load_native(
         )
     folder = locate(settings.model, settings.hf_home / "hub", report)
     report(0.9, "Checking the model's files.")
-    checkpoint = open_checkpoint(folder, settings.data_dir / "converted_models")
+    checkpoint = open_source(settings, folder)
     vocabulary = load_vocabulary(checkpoint)
     model = _model(library, checkpoint, settings.threads or available_cores(), isa, report)
     features = log_mel(checkpoint)
-    capabilities = Capabilities(
-        model=served_name(settings.model),
-        languages=tuple(vocabulary.languages) or ("en",),
-        tasks=tuple(vocabulary.tasks),
-        max_window_samples=features.n_samples,
-        embedded=is_embedded(folder),
+    known = capabilities(
+        settings,
+        folder,
+        vocabulary,
+        features,
         dtype="int8",
         device=f"cpu ({isa})",
-        engine=settings.engine,
-        engine_reason=settings.reason,
     )
     return NativeWhisper(
         model,
         features,
         vocabulary,
         load_heads(checkpoint, vocabulary),
-        capabilities,
+        known,
         knows_timestamps=checkpoint.knows_timestamps,
         margin_s=settings.native_margin_s,
     )
