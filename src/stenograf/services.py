@@ -1,6 +1,5 @@
 """The model service and the backend as child processes, for the demo and the benchmarks."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -11,15 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import requests
 
 import stenograf
+from stenograf.lifeline import end_with_parent
 
 _STOP_S = 10.0
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
-_PR_SET_PDEATHSIG = 1
 
 
 class ServiceFailed(Exception):
@@ -97,7 +97,7 @@ def _child(name: str, settings: Mapping[str, str], url: str, home: Path) -> Iter
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,
+            preexec_fn=partial(_begin_child, os.getpid()),
         )
     try:
         yield Service(name, url, process, log)
@@ -125,8 +125,7 @@ def _clean_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, [source, kept.get("PYTHONPATH")]))}
 
 
-def _end_with_parent() -> None:
+def _begin_child(parent_pid: int) -> None:
     # Ctrl-C on the terminal reaches the whole group: the parent stops its children in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(parent_pid, signal.SIGTERM)

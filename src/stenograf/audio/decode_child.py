@@ -5,8 +5,6 @@ anything more, and answers in lines of JSON on standard output: progress, then o
 error. Whatever a file does to FFmpeg happens here and ends with this process.
 """
 
-import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -31,8 +29,8 @@ from stenograf.audio.mix import Mixer
 from stenograf.audio.spool import SAMPLE_BYTES, SpoolWriter
 from stenograf.audio.task import ChildTask
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.lifeline import end_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _PROGRESS_EVERY_S = 0.2
 _LOOK_AT_DISK_EVERY_SAMPLES = 600 * SAMPLE_RATE
 
@@ -40,7 +38,7 @@ _LOOK_AT_DISK_EVERY_SAMPLES = 600 * SAMPLE_RATE
 def main(argument: str) -> int:
     """Decode as the task in `argument` says; the answer's last line holds the outcome."""
     task = ChildTask(**json.loads(argument))
-    _die_with_parent(task.parent_pid)
+    end_with_parent(task.parent_pid, signal.SIGKILL)
     av.logging.set_libav_level(av.logging.PANIC)
     try:
         _rehearse()
@@ -185,14 +183,6 @@ def _rehearse() -> None:
     meter = Meter()
     meter.add(np.ones(SAMPLE_RATE, np.float32))
     assert meter.measurement.rms
-
-
-def _die_with_parent(parent_pid: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        # Linux only; elsewhere it ends when it writes to a pipe that nobody reads.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)
 
 
 def _say(line: dict[str, Any]) -> None:
