@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stenograf.audio.vad import FRAME_SAMPLES, Span, VoiceDetector, _network_file, spans_from
+from stenograf.audio.spans import FRAME_SAMPLES, Span, spans_from
+from stenograf.audio.vad import VoiceDetector, _network_file
 from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 

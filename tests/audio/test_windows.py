@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stenograf.audio.spans import Span
 from stenograf.audio.spool import Spool, SpoolWriter
-from stenograf.audio.vad import Span
 from stenograf.audio.windows import Window, cut, quietest_in, quietest_point
 from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import SAMPLE_RATE

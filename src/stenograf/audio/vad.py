@@ -7,33 +7,22 @@ of fixed size whatever the blocks, so the spans do not depend on the blocks, bit
 """
 
 import importlib.util
-from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from stenograf.audio.spans import FRAME_SAMPLES, Span, SpanFinder
 from stenograf.contract.errors import Unavailable
 from stenograf.contract.options import CutOptions
-from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.contract.pcm import Waveform
 
-FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64
 _BATCH_FRAMES = 256  # 8.2 s
 _BATCH_SAMPLES = _BATCH_FRAMES * FRAME_SAMPLES
 _STATE_SHAPE = (1, 1, 128)
-_HYSTERESIS = 0.15  # speech ends this far under the threshold it begins at
-_LOWEST_THRESHOLD = 0.01
-
-
-class Span(NamedTuple):
-    """Speech from sample `start` up to sample `end`."""
-
-    start: int
-    end: int
 
 
 class VoiceDetector:
@@ -62,11 +51,11 @@ class VoiceDetector:
         and lie inside the recording; each includes `speech_pad_ms` on both sides where there is
         room.
         """
-        counted = _Counted(blocks)
-        probabilities = array("f")
+        counted, finder = _Counted(blocks), SpanFinder(options)
+        spans: list[Span] = []
         for batch in self.probabilities(counted, gain):
-            probabilities.extend(batch.tolist())
-        return spans_from(np.array(probabilities), options, counted.n_samples)
+            spans += finder.add(batch)
+        return spans + finder.finish(counted.n_samples)
 
     def stream(self) -> "VoiceStream":
         """A listener for sound that is still coming; each has a memory of its own."""
@@ -109,14 +98,6 @@ class VoiceStream:
         return float(speech.reshape(-1)[0])
 
 
-def spans_from(
-    probabilities: NDArray[np.float32], options: CutOptions, n_samples: int
-) -> list[Span]:
-    """Spans of speech from the probability of each frame, shape (n_frames,)."""
-    runs = _speech_runs(probabilities, options, n_samples)
-    return _padded(runs, options.speech_pad_ms * SAMPLE_RATE // 1000, n_samples)
-
-
 class _Counted:
     def __init__(self, blocks: Iterable[Waveform]) -> None:
         self._blocks = blocks
@@ -143,48 +124,6 @@ def _batches(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
     if waiting_samples:
         fill = np.zeros(-waiting_samples % FRAME_SAMPLES, np.float32)
         yield np.concatenate((*waiting, fill))
-
-
-def _speech_runs(
-    probabilities: NDArray[np.float32], options: CutOptions, n_samples: int
-) -> list[Span]:
-    """Runs of speech with hysteresis: short pauses are bridged, short speech is dropped."""
-    begin = options.vad_threshold
-    stay = max(begin - _HYSTERESIS, min(begin, _LOWEST_THRESHOLD))
-    min_silence = options.min_silence_ms * SAMPLE_RATE // 1000
-    min_speech = options.min_speech_ms * SAMPLE_RATE // 1000
-    runs: list[Span] = []
-    for first, last in _frame_runs(probabilities >= begin, probabilities >= stay):
-        start, end = first * FRAME_SAMPLES, min(last * FRAME_SAMPLES, n_samples)
-        if runs and start - runs[-1].end < min_silence:
-            runs[-1] = Span(runs[-1].start, end)
-        else:
-            runs.append(Span(start, end))
-    return [run for run in runs if run.end - run.start >= min_speech]
-
-
-def _frame_runs(begins: NDArray[np.bool_], stays: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """First frame and frame after the last of each run of `stays` that contains a `begins`, from
-    its first `begins` on."""
-    edges = np.flatnonzero(np.diff(stays.astype(np.int8), prepend=0, append=0))
-    for first, last in edges.reshape(-1, 2).tolist():
-        inside = np.flatnonzero(begins[first:last])
-        if len(inside):
-            yield first + int(inside[0]), last
-
-
-def _padded(runs: list[Span], pad: int, n_samples: int) -> list[Span]:
-    """Widen each run by `pad`; neighbours that would overlap share the pause between them."""
-    spans: list[Span] = []
-    for index, run in enumerate(runs):
-        start = max(0, run.start - pad)
-        end = min(n_samples, run.end + pad)
-        if index:
-            start = max(start, (runs[index - 1].end + run.start) // 2)
-        if index + 1 < len(runs):
-            end = min(end, (run.end + runs[index + 1].start) // 2)
-        spans.append(Span(start, end))
-    return spans
 
 
 def _network_file() -> Path:

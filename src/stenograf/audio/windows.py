@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stenograf.audio.spans import Span
 from stenograf.audio.spool import Spool
-from stenograf.audio.vad import Span
 from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 

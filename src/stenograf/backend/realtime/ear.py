@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stenograf.audio.vad import FRAME_SAMPLES, VoiceDetector
+from stenograf.audio.spans import FRAME_SAMPLES
+from stenograf.audio.vad import VoiceDetector
 from stenograf.audio.windows import quietest_point
 from stenograf.backend.realtime.config import AudioFormat, ServerVad
 from stenograf.backend.realtime.faults import BufferFull, BufferTooSmall
