@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stenograf.audio.spans import Span
 from stenograf.audio.spool import Spool, SpoolWriter
-from stenograf.audio.windows import Window, cut, quietest_in, quietest_point
+from stenograf.audio.windows import Cutter, Window, cut, quietest_in, quietest_point
 from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 
@@ -129,6 +129,102 @@ def _cost(packing: list[list[Span]]) -> float:
     inner = sum(max(0.0, pause_s(*p) - 2) for group in packing for p in itertools.pairwise(group))
     borders = sum(max(0.0, 2 - pause_s(a[-1], b[0])) for a, b in itertools.pairwise(packing))
     return windows + inner + borders
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    file=files(), chunk_size_s=st.integers(1, 30), at_once=st.integers(1, 5), seed=st.integers(0, 9)
+)
+def test_windows_given_early_are_those_of_the_whole(
+    file: tuple[list[Span], int], chunk_size_s: int, at_once: int, seed: int
+) -> None:
+    spans, n_samples = file
+    options = CutOptions(chunk_size_s=chunk_size_s)
+    cutter = Cutter(options, _anywhere(seed))
+    found: list[Window] = []
+    for first in range(0, len(spans), at_once):
+        last = first + at_once
+        horizon = spans[last].start if last < len(spans) else 0
+        found += cutter.add(spans[first:last], horizon)
+    found += cutter.finish()
+    assert found == cut(spans, n_samples, options, _anywhere(seed))
+    whole = list(_pieces_of_the_whole(spans, chunk_size_s * S, _anywhere(seed)))
+    assert [window.spans for window in found] == _packed_as_a_whole(whole, chunk_size_s * S)
+
+
+def _pieces_of_the_whole(
+    spans: list[Span], limit: int, quietest: Callable[[int, int], int]
+) -> Iterator[Span]:
+    for start, end in spans:
+        while end - start > limit:
+            others = -(-(end - start) // limit) - 1
+            earliest = max(limit // 3, min(end - start - others * limit, limit * 2 // 3))
+            at = min(max(quietest(start + earliest, start + limit), start + 1), start + limit)
+            yield Span(start, at)
+            start = at
+        yield Span(start, end)
+
+
+def _packed_as_a_whole(pieces: list[Span], limit: int) -> list[tuple[Span, ...]]:
+    """The cheapest packing of all pieces at once; of equal ones that with the longer last window.
+
+    Costs are added in one order, or rounding would decide between equal ones.
+    """
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for last in range(1, len(pieces) + 1):
+        pauses = 0.0
+        choices = []
+        for first in range(last - 1, -1, -1):
+            length = pieces[last - 1].end - pieces[first].start
+            if length > limit:
+                break
+            if first < last - 1:
+                pauses += max(0.0, (pieces[first + 1].start - pieces[first].end) / S - 2)
+            gap_s = (pieces[first].start - pieces[first - 1].end) / S if first else 2.0
+            border = max(0.0, 2 - gap_s)
+            scrap = max(0.0, 3 - length / S)
+            choices.append((best[first][0] + border + pauses + (8 + scrap), first))
+        best.append(min(choices))
+    windows = []
+    last = len(pieces)
+    while last:
+        windows.append(tuple(pieces[best[last][1] : last]))
+        last = best[last][1]
+    return windows[::-1]
+
+
+def test_a_window_is_certain_when_nothing_can_join_it_any_more() -> None:
+    cutter = Cutter(CutOptions(), _anywhere(0))
+    assert list(cutter.add(_spans((1, 4), (6, 9)), horizon=10 * S)) == []
+    assert list(cutter.add([], horizon=30 * S)) == []
+    assert _times_s(list(cutter.add([], horizon=37 * S))) == [(1, 9)]
+    assert cutter.finish() == []
+
+
+def test_sentences_give_windows_long_before_the_end() -> None:
+    rng = np.random.default_rng(4)
+    cutter = Cutter(CutOptions(), _anywhere(0))
+    position_s = 0.0
+    behind_s = []
+    while position_s < 3600:
+        start_s = position_s + rng.uniform(0.3, 2.5)
+        position_s = start_s + rng.uniform(1, 10)
+        for window in cutter.add(_spans((start_s, position_s))):
+            behind_s.append(position_s - window.end / S)
+    assert len(behind_s) > 100
+    assert np.median(behind_s) < 120
+
+
+def test_a_monologue_gives_its_first_window_before_its_last_is_cut() -> None:
+    asked: list[int] = []
+
+    def quietest(start: int, _: int) -> int:
+        asked.append(start)
+        return start
+
+    cutter = Cutter(CutOptions(), quietest)
+    next(cutter.add(_spans((0, 3600))))
+    assert len(asked) < 6
 
 
 def _spans(*times_s: tuple[float, float]) -> list[Span]:

@@ -6,9 +6,12 @@ window costs WINDOW_COST, each pause inside one what it exceeds COMFORTABLE_PAUS
 a pause shorter than that what is missing, and a window shorter than SCRAP_S what it is short of.
 Hence pauses of about ten seconds and more always end a window, shorter ones only where a border is
 needed anyway, and borders fall into the longest pauses.
+
+A window is given as soon as every way to pack what may still come agrees on it, so the first ones
+can be recognized while the rest of the recording is still heard.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,24 +52,34 @@ def cut(
     is longer than a window is cut, at its quietest point, and the windows there are marked `seam`.
     With `vad` off the whole file counts as one span, whatever `spans` holds.
     """
-    limit = options.chunk_size_s * SAMPLE_RATE
     if not options.vad:
         spans = [Span(0, n_samples)] if n_samples else []
-    pieces: list[Span] = []
-    seams: set[int] = set()  # where a span was cut: two spans may touch without being one
-    for span in spans:
-        cut_span = _pieces(span, limit, quietest)
-        pieces.extend(cut_span)
-        seams.update(piece.end for piece in cut_span[:-1])
-    return [
-        Window(
-            pieces[first].start,
-            pieces[last - 1].end,
-            tuple(pieces[first:last]),
-            seam=pieces[last - 1].end in seams,
-        )
-        for first, last in _packed(pieces, limit)
-    ]
+    cutter = Cutter(options, quietest)
+    return [*cutter.add(spans), *cutter.finish()]
+
+
+class Cutter:
+    """Cuts a recording whose spans are still being found; the windows are those of `cut`."""
+
+    def __init__(self, options: CutOptions, quietest: Quietest) -> None:
+        self._limit = options.chunk_size_s * SAMPLE_RATE
+        self._quietest = quietest
+        self._packing = _Packing(self._limit)
+
+    def add(self, spans: Iterable[Span], horizon: int = 0) -> Iterator[Window]:
+        """Take the next spans; gives the windows that nothing later can change.
+
+        No later span begins before `horizon`. To be exhausted before the next call.
+        """
+        for span in spans:
+            for piece in _pieces(span, self._limit, self._quietest):
+                self._packing.add(piece, seam=piece.end != span.end)
+                yield from self._packing.certain(piece.end)
+        yield from self._packing.certain(horizon)
+
+    def finish(self) -> list[Window]:
+        """The remaining windows: there are no more spans."""
+        return self._packing.finish()
 
 
 def quietest_in(spool: Spool) -> Quietest:
@@ -94,13 +107,12 @@ def quietest_point(waveform: Waveform) -> int:
     return (quietest + _PAUSE_FRAMES // 2) * _FRAME_SAMPLES
 
 
-def _pieces(span: Span, limit: int, quietest: Quietest) -> list[Span]:
+def _pieces(span: Span, limit: int, quietest: Quietest) -> Iterator[Span]:
     """The span in as few pieces as fit, cut at quiet points.
 
     A cut is sought as far back as leaves the number of pieces the same, and at least through the
     last third of a piece: freedom to find a pause is worth more than a full window.
     """
-    pieces = []
     start, end = span
     while end - start > limit:
         remaining = end - start
@@ -108,41 +120,89 @@ def _pieces(span: Span, limit: int, quietest: Quietest) -> list[Span]:
         earliest = max(limit // 3, min(remaining - others * limit, limit * 2 // 3))
         at = quietest(start + earliest, start + limit)
         at = min(max(at, start + 1), start + limit)
-        pieces.append(Span(start, at))
+        yield Span(start, at)
         start = at
-    return [*pieces, Span(start, end)]
+    yield Span(start, end)
 
 
-def _packed(pieces: Sequence[Span], limit: int) -> list[tuple[int, int]]:
-    """First piece and piece after the last of each window, by least total cost."""
-    best = [0.0]
-    opened_at = [0]
-    for last in range(1, len(pieces) + 1):
-        end = pieces[last - 1].end
+class _Packing:
+    """The packing of least total cost, piece after piece; what is certain is given and forgotten.
+
+    Border k lies before piece k; the last border lies behind the last piece.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pieces: list[Span] = []
+        self._seams: list[bool] = []  # of each piece: it ends inside a span
+        self._border_costs: list[float] = []  # of the border before each piece
+        self._costs = [0.0]  # of the cheapest packing up to each border
+        self._opened_at = [0]  # the border before the last window of that packing
+        self._end: int | None = None
+
+    def add(self, piece: Span, *, seam: bool) -> None:
+        self._border_costs.append(0.0 if self._end is None else _border_cost(self._end, piece))
+        self._pieces.append(piece)
+        self._seams.append(seam)
+        self._end = piece.end
+        cost, opened_at = min(self._choices(piece.end))
+        self._costs.append(cost)
+        self._opened_at.append(opened_at)
+
+    def certain(self, horizon: int) -> list[Window]:
+        """Windows that stay, wherever pieces follow from sample `horizon` on."""
+        return self._given(self._settled(max(horizon, self._end or 0)))
+
+    def finish(self) -> list[Window]:
+        return self._given(len(self._pieces))
+
+    def _choices(self, end: int) -> Iterator[tuple[float, int]]:
+        """Each border that a window up to `end` may begin at, and what the packing costs then."""
         pauses = 0.0
-        choices = []
-        for first in range(last - 1, -1, -1):
-            if end - pieces[first].start > limit:
+        for first in range(len(self._pieces) - 1, -1, -1):
+            start, first_end = self._pieces[first]
+            if end - start > self._limit:
                 break
-            if first < last - 1:
-                pause_s = (pieces[first + 1].start - pieces[first].end) / SAMPLE_RATE
+            if first < len(self._pieces) - 1:
+                pause_s = (self._pieces[first + 1].start - first_end) / SAMPLE_RATE
                 pauses += max(0.0, pause_s - COMFORTABLE_PAUSE_S)
-            cost = best[first] + _border_cost(pieces, first) + pauses
-            cost += WINDOW_COST + max(0.0, SCRAP_S - (end - pieces[first].start) / SAMPLE_RATE)
-            choices.append((cost, first))
-        cost, first = min(choices)
-        best.append(cost)
-        opened_at.append(first)
-    windows = []
-    last = len(pieces)
-    while last:
-        windows.append((opened_at[last], last))
-        last = opened_at[last]
-    return windows[::-1]
+            cost = self._costs[first] + self._border_costs[first] + pauses
+            cost += WINDOW_COST + max(0.0, SCRAP_S - (end - start) / SAMPLE_RATE)
+            yield cost, first
+
+    def _settled(self, horizon: int) -> int:
+        """The last border that all packings have in common, however the recording goes on.
+
+        A later window can begin at the last border, or before a piece that is near enough to share
+        a window with something behind `horizon`.
+        """
+        last = len(self._pieces)
+        first = last
+        while first and self._pieces[first - 1].start + self._limit > horizon:
+            first -= 1
+        reached = set(range(first, last + 1))
+        for border in range(last, -1, -1):
+            if reached == {border}:
+                return border
+            if border in reached:
+                reached.remove(border)
+                reached.add(self._opened_at[border])
+        raise AssertionError("every packing begins at the first border")
+
+    def _given(self, border: int) -> list[Window]:
+        """The windows up to `border`, which are forgotten."""
+        windows = []
+        last = border
+        while last:
+            first = self._opened_at[last]
+            pieces = tuple(self._pieces[first:last])
+            windows.append(Window(pieces[0].start, pieces[-1].end, pieces, self._seams[last - 1]))
+            last = first
+        for each in (self._pieces, self._seams, self._border_costs, self._costs, self._opened_at):
+            del each[:border]
+        self._opened_at = [opened_at - border for opened_at in self._opened_at]
+        return windows[::-1]
 
 
-def _border_cost(pieces: Sequence[Span], first: int) -> float:
-    if first == 0:
-        return 0.0
-    pause_s = (pieces[first].start - pieces[first - 1].end) / SAMPLE_RATE
-    return max(0.0, COMFORTABLE_PAUSE_S - pause_s)
+def _border_cost(end: int, following: Span) -> float:
+    return max(0.0, COMFORTABLE_PAUSE_S - (following.start - end) / SAMPLE_RATE)
