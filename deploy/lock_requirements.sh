@@ -2,8 +2,6 @@
 # Writes deploy/requirements/*.lock: every package of an image with its version and hashes.
 # Left out on purpose:
 #   torch            its wheel differs between PyTorch's indexes (CPU, CUDA) and PyPI
-#   faster-whisper's dependencies in the backend: only its voice activity file is used there,
-#                    and ctranslate2 alone is 150 MB
 set -euo pipefail
 cd "$(dirname "$0")/.."
 locks=deploy/requirements
@@ -14,8 +12,7 @@ compile() {
         --custom-compile-command "make lock_requirements" "$@"
 }
 
-grep -v '^faster-whisper==' req_backend.txt | compile - -o "$locks/backend.lock"
-grep '^faster-whisper==' req_backend.txt | compile --no-deps --no-header - >>"$locks/backend.lock"
+compile req_backend.txt -o "$locks/backend.lock"
 compile "$locks/telegram.in" -c "$locks/backend.lock" \
     --override <(grep '^pydantic==' req_backend.txt) -o "$locks/telegram.lock"
 compile req_frontend.txt -o "$locks/frontend.lock"

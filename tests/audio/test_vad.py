@@ -1,5 +1,6 @@
 """Where somebody speaks."""
 
+import importlib.util
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stenograf.audio.spans import FRAME_SAMPLES, Span, spans_from
-from stenograf.audio.vad import VoiceDetector, _network_file
+from stenograf.audio.vad import VoiceDetector
 from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
@@ -88,21 +89,58 @@ def test_blocks_do_not_show_in_the_probabilities(cuts: list[float], seed: int) -
     assert len(whole) == -(-len(waveform) // FRAME_SAMPLES)
 
 
-def test_probabilities_equal_those_of_the_whole_file_at_once(
+def _published() -> Path:
+    """The network as its authors published it, which faster-whisper carries."""
+    found = importlib.util.find_spec("faster_whisper")
+    if found is None or found.origin is None:
+        pytest.skip("faster-whisper is not installed: there is nothing to compare with")
+    return Path(found.origin).parent / "assets" / "silero_vad_v6.onnx"
+
+
+def _published_probabilities(waveform: Waveform) -> NDArray[np.float32]:
+    """Of the published network, the whole recording in one run."""
+    session = onnxruntime.InferenceSession(str(_published()), providers=["CPUExecutionProvider"])
+    fill = -len(waveform) % FRAME_SAMPLES
+    frames = np.pad(waveform, (0, fill)).reshape(-1, FRAME_SAMPLES)
+    contexts = np.pad(frames[:-1, -64:], ((1, 0), (0, 0)))
+    state = np.zeros((1, 1, 128), np.float32)
+    inputs = {"input": np.hstack([contexts, frames]), "h": state, "c": state}
+    probabilities: NDArray[np.float32] = session.run(None, inputs)[0]
+    return probabilities.reshape(-1)
+
+
+def _sounds(speech: Waveform) -> dict[str, Waveform]:
+    noise = np.random.default_rng(3).normal(0, 0.2, 5 * SAMPLE_RATE).astype(np.float32)
+    return {
+        "silence": _silence(20),
+        "noise": noise,
+        "voice of odd length": babble(9.137).astype(np.float32),
+        "less than a frame": speech[20_000:20_300],
+        "speech": np.concatenate([_silence(1), speech, _silence(1), speech, speech, noise]),
+        "loud speech": speech * np.float32(30),
+    }
+
+
+@pytest.mark.parametrize("kind", list(_sounds(_silence(3))))
+def test_probabilities_equal_those_of_the_published_network(
+    detector: VoiceDetector, speech: Waveform, kind: str
+) -> None:
+    waveform = _sounds(speech)[kind]
+    reference = _published_probabilities(waveform)
+    found = np.concatenate(list(detector.probabilities([waveform])))
+    assert np.abs(found - reference).max() < 1e-5
+    if kind == "speech":
+        assert reference.min() < 0.1 < 0.9 < reference.max()
+
+
+def test_a_stream_hears_what_the_published_network_hears(
     detector: VoiceDetector, speech: Waveform
 ) -> None:
-    waveform = np.concatenate([_silence(1), speech, _silence(1), speech, speech, _silence(3)])
-    waveform = np.concatenate([waveform, _silence(-len(waveform) % FRAME_SAMPLES / SAMPLE_RATE)])
-    frames = waveform.reshape(-1, FRAME_SAMPLES)
-    contexts = np.vstack([np.zeros((1, 64), np.float32), frames[:-1, -64:]])
-    state = np.zeros((1, 1, 128), np.float32)
-    session = onnxruntime.InferenceSession(str(_network_file()), providers=["CPUExecutionProvider"])
-    reference, _, _ = session.run(
-        None, {"input": np.hstack([contexts, frames]), "h": state, "c": state}
-    )
-    found = np.concatenate(list(detector.probabilities([waveform])))
-    assert found.max() > 0.9
-    assert np.abs(found - reference.reshape(-1)).max() < 1e-4
+    waveform = np.concatenate([speech, _silence(0.5)])
+    frames = waveform[: len(waveform) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    stream = detector.stream()
+    found = [stream.probability(frame) for frame in frames]
+    assert np.abs(found - _published_probabilities(frames.reshape(-1))).max() < 1e-5
 
 
 def _by_hand(probabilities: NDArray[np.float32], options: CutOptions) -> list[list[int]]:

@@ -1,12 +1,11 @@
 """Where somebody speaks: blocks of waveform -> spans of speech.
 
-The network is Silero VAD v6 in ONNX form, which faster-whisper carries; only the file is used, the
-package is never imported. It sees 512 new samples (32 ms) at a time after 64 it has seen before and
+The network is Silero VAD v6, its graph laid out for many frames at a time by
+training/voice_network.py. It sees 512 new samples (32 ms) at a time after 64 it has seen before and
 carries an LSTM state, so memory does not grow with the recording. Frames are grouped into batches
 of fixed size whatever the blocks, so the spans do not depend on the blocks, bit for bit.
 """
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from stenograf.audio.spans import FRAME_SAMPLES, Span, SpanFinder
-from stenograf.contract.errors import Unavailable
 from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import Waveform
 
+_NETWORK = Path(__file__).with_name("silero_vad_v6.onnx")
 _CONTEXT_SAMPLES = 64
 _BATCH_FRAMES = 256  # 8.2 s
 _BATCH_SAMPLES = _BATCH_FRAMES * FRAME_SAMPLES
@@ -26,10 +25,7 @@ _STATE_SHAPE = (1, 1, 128)
 
 
 class VoiceDetector:
-    """Holds the network; build one per process and share it, `spans` may run in many threads.
-
-    Raises Unavailable where the network's file is not installed.
-    """
+    """Holds the network; build one per process and share it, `spans` may run in many threads."""
 
     def __init__(self, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
@@ -39,7 +35,7 @@ class VoiceDetector:
         # The memory arena stays on (the default): with it off, some runs over three hours of sound
         # left a heap of 3 GB behind, for nothing but freed intermediate results.
         self._session = onnxruntime.InferenceSession(
-            str(_network_file()), options, providers=["CPUExecutionProvider"]
+            str(_NETWORK), options, providers=["CPUExecutionProvider"]
         )
 
     def spans(
@@ -124,15 +120,3 @@ def _batches(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
     if waiting_samples:
         fill = np.zeros(-waiting_samples % FRAME_SAMPLES, np.float32)
         yield np.concatenate((*waiting, fill))
-
-
-def _network_file() -> Path:
-    found = importlib.util.find_spec("faster_whisper")
-    for folder in (found and found.submodule_search_locations) or ():
-        path = Path(folder) / "assets" / "silero_vad_v6.onnx"
-        if path.is_file():
-            return path
-    raise Unavailable(
-        "The voice activity network silero_vad_v6.onnx is not installed.",
-        hint="Install the backend's requirements: pip install -r req_backend.txt",
-    )
