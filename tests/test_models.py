@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.conftest import EMBEDDED_MODEL
+from tests.servers import EMBEDDED_MODEL
 
 from stenograf.contract.errors import StenografError
 from stenograf.models import SUMS, pull, verify

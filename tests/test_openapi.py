@@ -25,7 +25,7 @@ from stenograf.openapi.markdown import markdown
 from stenograf.settings import BackendSettings, LlmSettings
 
 from .backend.chat_server import ChatServer
-from .conftest import ROOT, SAMPLES, Process, free_port
+from .servers import ROOT, SAMPLES, Process, backend_process
 
 Document = dict[str, Any]
 
@@ -135,31 +135,15 @@ def test_a_page_escapes_what_it_shows() -> None:
 
 
 @pytest.fixture(scope="module")
-def chat() -> Iterator[ChatServer]:
-    server = ChatServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def roots(
-    tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process, chat: ChatServer
+    tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process
 ) -> Iterator[Mapping[str, str]]:
     """Where the addresses of the documents are for now."""
     folder = tmp_path_factory.mktemp("backend")
-    port = free_port()
-    environment = {
-        "BACKEND_PORT": str(port),
-        "DATA_DIR": str(folder),
-        "LLM_ENDPOINT": embedded_llm.url,
-        "TEXT_LLM_URL": f"{chat.url}/v1",
-        "MIN_FREE_BYTES": "0",
-    }
-    url = f"http://127.0.0.1:{port}"
-    backend = Process("stenograf.backend", environment, url, folder / "backend.log")
-    backend.start()
-    yield {"http://localhost:8009": url, "http://localhost:4321": embedded_llm.url}
-    backend.stop()
+    with ChatServer() as chat:
+        text_llm_url = f"{chat.url}/v1"
+        with backend_process(folder, embedded_llm.url, TEXT_LLM_URL=text_llm_url) as backend:
+            yield {"http://localhost:8009": backend.url, "http://localhost:4321": embedded_llm.url}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

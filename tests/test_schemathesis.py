@@ -19,7 +19,7 @@ from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
 from schemathesis.generation import GenerationMode
 
 from .backend.chat_server import ChatServer
-from .conftest import Process, free_port
+from .servers import Process, backend_process, llm_process
 
 CHUNK = "application/offset+octet-stream"
 HELD_TO = (
@@ -74,13 +74,8 @@ RECORDING = _recording()
 
 @pytest.fixture(scope="module")
 def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    folder = tmp_path_factory.mktemp("llm")
-    port = free_port()
-    environment = {"LLM_PORT": str(port), "ENGINE": "fake", "DATA_DIR": str(folder)}
-    process = Process("stenograf.llm", environment, f"http://127.0.0.1:{port}", folder / "llm.log")
-    process.start()
-    yield process
-    process.stop()
+    with llm_process(tmp_path_factory.mktemp("llm"), ENGINE="fake") as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
@@ -91,22 +86,10 @@ def model_service(llm: Process) -> Served:
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory, llm: Process) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("backend")
-    port = free_port()
-    chat = ChatServer()
-    environment = {
-        "BACKEND_PORT": str(port),
-        "DATA_DIR": str(folder),
-        "LLM_ENDPOINT": llm.url,
-        "TEXT_LLM_URL": f"{chat.url}/v1",
-        "MIN_FREE_BYTES": "0",
-        "DECODE_TIMEOUT_S": "10",
-    }
-    url = f"http://127.0.0.1:{port}"
-    process = Process("stenograf.backend", environment, url, folder / "backend.log")
-    process.start()
-    yield Served(url, _something_there(url))
-    process.stop()
-    chat.close()
+    with ChatServer() as chat:
+        settings = {"TEXT_LLM_URL": f"{chat.url}/v1", "DECODE_TIMEOUT_S": "10"}
+        with backend_process(folder, llm.url, **settings) as process:
+            yield Served(process.url, _something_there(process.url))
 
 
 def _something_there(url: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass
@@ -59,6 +59,8 @@ def deltas(text: str) -> list[str]:
 
 
 class _Quiet(ThreadingHTTPServer):
+    request_queue_size = 128
+
     def handle_error(self, *_: Any) -> None:
         """A client that leaves is nothing to print about."""
 
@@ -92,8 +94,14 @@ class ChatServer:
     def close(self) -> None:
         """End it."""
         self._http.shutdown()
-        self._thread.join()
+        self._thread.join(10)
         self._http.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
 
 
 def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:

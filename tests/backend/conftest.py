@@ -73,9 +73,8 @@ def content(n: int = 1, upload_id: str | None = None, filename: str = "запи�
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    server = ModelServer()
-    yield server
-    server.close()
+    with ModelServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -87,7 +86,6 @@ def desk(tmp_path: Path, model: ModelServer) -> Iterator[Desk]:
 @pytest.fixture(scope="session")
 def steady_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """One backend for all tests that only ask; its model, `model-a`, says `раз два` at once."""
-    model = ModelServer()
-    with Desk(tmp_path_factory.mktemp("steady"), model.url) as open_desk:
+    folder = tmp_path_factory.mktemp("steady")
+    with ModelServer() as model, Desk(folder, model.url) as open_desk:
         yield open_desk
-    model.close()

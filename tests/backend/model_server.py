@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass
@@ -92,8 +92,14 @@ class ModelServer:
     def close(self) -> None:
         """End it."""
         self._http.shutdown()
-        self._thread.join()
+        self._thread.join(10)
         self._http.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
 
 
 def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from stenograf.contract.pcm import to_s16
 
 from ..clients.kit import assert_heard
-from ..conftest import SAMPLES, House, Process
+from ..servers import SAMPLES, House, Process
 from .desk import Desk
 from .model_server import Asked, ModelServer, Reply, heard
 from .sounds import noise, silence, wav

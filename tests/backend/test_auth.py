@@ -1,10 +1,9 @@
 """Who may come in, from which page, and where a service may listen at all."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from stenograf.cli import OK, SOME_FAILED, USAGE, run
 from stenograf.contract.session import SESSION_COOKIE
 from stenograf.redact import masked
 
-from ..conftest import Process, free_port
+from ..servers import backend_process, free_port, kept_environment
 from .conftest import Clock, Tables
 from .desk import Desk, until
 from .model_server import ModelServer
@@ -356,29 +355,14 @@ def test_strange_headers_are_refused_and_nothing_breaks(
 
 
 def _start(module: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", module],
-        env=kept | {"DATA_DIR": str(folder)} | environment,
+        env=kept_environment() | {"DATA_DIR": str(folder)} | environment,
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=100,
     )
-
-
-@contextmanager
-def _running(folder: Path, model: ModelServer, environment: dict[str, str]) -> Iterator[str]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    fixed = {"BACKEND_PORT": str(port), "DATA_DIR": str(folder), "LLM_ENDPOINT": model.url}
-    fixed["MIN_FREE_BYTES"] = "0"
-    process = Process("stenograf.backend", fixed | environment, url, folder / "log")
-    process.start()
-    try:
-        yield url
-    finally:
-        process.stop()
 
 
 def _knock(url: str, headers: dict[str, str], protocols: list[str] | None) -> None:
@@ -428,8 +412,8 @@ def test_a_short_key_of_the_environment_is_refused_and_not_repeated(tmp_path: Pa
 def test_who_says_so_may_listen_everywhere(
     environment: dict[str, str], status: int, tmp_path: Path, model: ModelServer
 ) -> None:
-    with _running(tmp_path, model, environment) as url:
-        assert _status(f"{url}{ASKED}") == status
+    with backend_process(tmp_path, model.url, **environment) as backend:
+        assert _status(f"{backend.url}{ASKED}") == status
 
 
 def test_keys_are_made_listed_and_revoked_by_command(
@@ -467,8 +451,8 @@ def test_the_command_line_sends_the_key(
     recording.write_bytes(wav(tone(3)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("STENOGRAF_API_KEY", raising=False)
-    with _running(tmp_path, model, {"BACKEND_API_KEYS": key}) as url:
-        words = ["transcribe", str(recording), "--backend", url, "--quiet"]
+    with backend_process(tmp_path, model.url, BACKEND_API_KEYS=key) as backend:
+        words = ["transcribe", str(recording), "--backend", backend.url, "--quiet"]
         assert run(words) == SOME_FAILED
         assert "key is needed" in capsys.readouterr().err
         assert run([*words, "--api-key", "не ключ"]) == USAGE
@@ -489,7 +473,7 @@ def test_no_log_line_holds_a_key(
     key = capsys.readouterr().out.strip()
     secret = key.rpartition("_")[2]
     environment = {"LOG_LEVEL": "debug", "BACKEND_API_KEYS": STATIC}
-    with _running(tmp_path, model, environment) as url:
+    with backend_process(tmp_path, model.url, **environment) as backend:
         for place in (
             f"?api_key={key}",
             f"?x=1&token={secret}",
@@ -497,18 +481,18 @@ def test_no_log_line_holds_a_key(
             f"?q=Bearer%20{key}",
             f"?anything={key}",
         ):
-            _status(f"{url}{ASKED}{place}")
+            _status(f"{backend.url}{ASKED}{place}")
         for headers in (bearer(key), {"X-API-Key": key}, bearer(key + "wrong"), {"Cookie": key}):
-            _status(f"{url}{ASKED}", headers)
-            _status(f"{url}/v1/jobs/none/audio", headers)
+            _status(f"{backend.url}{ASKED}", headers)
+            _status(f"{backend.url}/v1/jobs/none/audio", headers)
         for headers, protocols in (
             ({"X-API-Key": STATIC}, None),
             (bearer(STATIC), None),
             ({}, ["realtime", f"openai-insecure-api-key.{STATIC}"]),
             ({"X-API-Key": STATIC + "wrong"}, None),
         ):
-            _knock(f"{url}/v1/realtime?intent=transcription", headers, protocols)
-    log = (tmp_path / "log").read_text()
+            _knock(f"{backend.url}/v1/realtime?intent=transcription", headers, protocols)
+    log = backend.log.read_text()
     assert log.count("GET /v1/options") >= 8
     assert log.count("/v1/realtime") >= 4
     assert secret not in log

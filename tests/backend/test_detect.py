@@ -10,7 +10,7 @@ import soundfile
 
 from stenograf.contract.pcm import to_s16
 
-from ..conftest import SAMPLES
+from ..servers import SAMPLES
 from .desk import Desk, until
 from .model_server import Asked, ModelServer, Reply, heard
 from .sounds import noise, silence, wav

@@ -19,7 +19,7 @@ import webvtt
 
 from stenograf.contract.pcm import SAMPLE_RATE, wav_bytes
 
-from ..conftest import SAMPLES, Process, free_port
+from ..servers import SAMPLES, Process, backend_process, llm_process
 from .desk import Desk
 
 Ask = Callable[..., Any]
@@ -31,33 +31,17 @@ MAX_BODY_BYTES = 4_000_000
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process) -> Iterator[Process]:
+    limits = {"MAX_UPLOAD_BYTES": str(MAX_BODY_BYTES), "ANSWER_START_S": "20"}
     folder = tmp_path_factory.mktemp("backend")
-    port = free_port()
-    environment = {
-        "BACKEND_PORT": str(port),
-        "DATA_DIR": str(folder),
-        "LLM_ENDPOINT": embedded_llm.url,
-        "MIN_FREE_BYTES": "0",
-        "MAX_UPLOAD_BYTES": str(MAX_BODY_BYTES),
-        "ANSWER_START_S": "20",
-    }
-    url = f"http://127.0.0.1:{port}"
-    process = Process("stenograf.backend", environment, url, folder / "backend.log")
-    process.start()
-    yield process
-    process.stop()
+    with backend_process(folder, embedded_llm.url, **limits) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
 def fake_llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A model that hears half seconds of sound: its times tell where each window lies."""
-    folder = tmp_path_factory.mktemp("fake")
-    port = free_port()
-    environment = {"LLM_PORT": str(port), "ENGINE": "fake", "DATA_DIR": str(folder)}
-    process = Process("stenograf.llm", environment, f"http://127.0.0.1:{port}", folder / "llm.log")
-    process.start()
-    yield process
-    process.stop()
+    with llm_process(tmp_path_factory.mktemp("fake"), ENGINE="fake") as process:
+        yield process
 
 
 @pytest.fixture(params=["backend", "model service"])

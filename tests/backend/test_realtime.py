@@ -32,7 +32,7 @@ from stenograf.audio.vad import VoiceDetector
 from stenograf.backend.realtime.config import AudioFormat, ServerVad
 from stenograf.backend.realtime.ear import Ear, Happening, SpeechStarted, SpeechStopped, Utterance
 
-from ..conftest import ROOT, SAMPLES, House, Process
+from ..servers import ROOT, SAMPLES, House, Process
 from .desk import Desk, until
 from .model_server import ModelServer, Reply, heard
 from .sounds import noise, wav

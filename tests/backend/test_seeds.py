@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stenograf.contract.text import MAX_INSTRUCTION_CHARS
 
 from ..clients.kit import assert_heard
-from ..conftest import SAMPLES, House
+from ..servers import SAMPLES, House
 from .chat_server import Chat, ChatServer, Said
 from .desk import Desk, until
 from .model_server import ModelServer, Reply
@@ -22,13 +22,6 @@ RECORDING = SAMPLES / "extension_ru.flac"
 SPEECH = RECORDING.read_bytes()
 SILENCE = wav(silence(1))
 ROUTES = ("/transcribe", "/transcribe_simple", "/transcribe-and-process")
-
-
-@pytest.fixture
-def chat() -> Iterator[ChatServer]:
-    server = ChatServer()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -25,13 +25,6 @@ from .chat_server import Chat, ChatServer, Said, deltas
 
 PROMPT = Prompt("система", "вопрос")
 KEY = "sk-very-secret"
-
-
-@pytest.fixture
-def chat() -> Iterator[ChatServer]:
-    server = ChatServer()
-    yield server
-    server.close()
 
 
 def run(url: str, work: Callable[[ChatClient], Awaitable[Any]], **settings: Any) -> Any:

@@ -21,13 +21,6 @@ SOUND = wav(noise(1))
 
 
 @pytest.fixture
-def chat() -> Iterator[ChatServer]:
-    server = ChatServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def make_desk(tmp_path: Path, model: ModelServer, chat: ChatServer) -> Callable[..., Desk]:
     """A backend with the chat server; the same data folder every time."""
 

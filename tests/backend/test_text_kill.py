@@ -1,25 +1,17 @@
 """kill -9 in the middle of text work, with the real services and real recognized text."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin
 
 import jiwer
-import pytest
 import requests
 
-from ..conftest import SAMPLES, Process
+from ..servers import SAMPLES, Process
 from .chat_server import ChatServer, Said
 
 SOUND = SAMPLES / "extension_ru.flac"
-
-
-@pytest.fixture
-def chat() -> Iterator[ChatServer]:
-    server = ChatServer()
-    yield server
-    server.close()
 
 
 def job_with_text(url: str, task: str) -> str:

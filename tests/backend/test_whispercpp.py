@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ..clients.kit import assert_heard
-from ..conftest import SAMPLES, House
+from ..servers import SAMPLES, House
 from .desk import Desk
 from .model_server import ModelServer, Reply
 from .sounds import silence, wav

@@ -15,16 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ..servers import free_port
+
 HERE = Path(__file__).parent
 VERSION = {"Tus-Resumable": "1.0.0"}
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
 MAX_BYTES = 64 * 1024**2
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def encoded(**pairs: str) -> str:
@@ -69,7 +65,7 @@ class Peer:
     def stop(self) -> None:
         assert self.popen is not None
         self.popen.terminate()
-        self.popen.wait()
+        self.popen.wait(20)
 
     def parent(self) -> psutil.Process:
         assert self.popen is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Process, free_port
+from ..servers import Process, backend_process, free_port
 from . import kit
 
 
@@ -20,19 +20,9 @@ def backend(
     tmp_path_factory: pytest.TempPathFactory, embedded_llm: Process, wyoming_port: int
 ) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("backend")
-    port = free_port()
-    environment = {
-        "BACKEND_PORT": str(port),
-        "WYOMING_PORT": str(wyoming_port),
-        "DATA_DIR": str(folder),
-        "LLM_ENDPOINT": embedded_llm.url,
-        "MIN_FREE_BYTES": "0",
-    }
-    url = f"http://127.0.0.1:{port}"
-    process = Process("stenograf.backend", environment, url, folder / "backend.log")
-    process.start()
-    yield process
-    process.stop()
+    port = str(wyoming_port)
+    with backend_process(folder, embedded_llm.url, WYOMING_PORT=port) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 import jiwer
 import pytest
 
-from ..conftest import SAMPLES
+from ..servers import SAMPLES
 
 HERE = Path(__file__).parent
 RECORDING = SAMPLES / "order_number_ru.flac"

@@ -11,7 +11,7 @@ import soundfile
 import srt
 import webvtt
 
-from ..conftest import Process
+from ..servers import Process
 from .kit import LONG_RECORDING, RECORDING, assert_heard, run
 
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import soxr
 
-from ..conftest import Process
+from ..servers import Process
 from .kit import RECORDING, assert_heard, run
 
 RATE = 24_000

@@ -9,7 +9,7 @@ import pytest
 import requests
 from tusclient.client import TusClient
 
-from ..conftest import Process
+from ..servers import Process
 from .kit import RECORDING, assert_heard, node_clients, run
 
 Upload = Callable[[str, Path], str]

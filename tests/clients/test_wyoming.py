@@ -22,7 +22,7 @@ from stenograf.backend.app import create_app
 from stenograf.exposure import Exposed
 from stenograf.settings import BackendSettings
 
-from ..conftest import Process
+from ..servers import Process
 from .kit import RECORDING, assert_heard
 
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}

@@ -22,7 +22,7 @@ import requests
 from stenograf.contract.pcm import wav_bytes
 
 from ..backend.model_server import Asked, ModelServer, Reply, heard
-from ..conftest import Process, free_port
+from ..servers import Process, backend_process
 
 OPTIONS = {"cut": {"vad": False, "chunk_size_s": 1}, "normalize": {"method": "as is"}}
 SECONDS = 12
@@ -76,33 +76,20 @@ class Gate:
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    server = ModelServer()
-    yield server
-    server.close()
+    with ModelServer() as server:
+        yield server
 
 
 @pytest.fixture
 def make_backend(tmp_path: Path, model: ModelServer) -> Iterator[Callable[..., Process]]:
-    """A backend process before the fake model server."""
-    started: list[Process] = []
+    """A backend process before the fake model server; the same data folder every time."""
+    with contextlib.ExitStack() as stack:
 
-    def make(**environment: str) -> Process:
-        port = free_port()
-        settings = {
-            "BACKEND_PORT": str(port),
-            "DATA_DIR": str(tmp_path / "data"),
-            "LLM_ENDPOINT": model.url,
-            "MIN_FREE_BYTES": "0",
-        }
-        url, log = f"http://127.0.0.1:{port}", tmp_path / "backend.log"
-        process = Process("stenograf.backend", settings | environment, url, log)
-        process.start()
-        started.append(process)
-        return process
+        def make(**environment: str) -> Process:
+            process = backend_process(tmp_path, model.url, **environment)
+            return stack.enter_context(process)
 
-    yield make
-    for process in started:
-        process.stop()
+        yield make
 
 
 def name_of(asked: Asked) -> str:

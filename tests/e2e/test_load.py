@@ -27,7 +27,7 @@ from stenograf.contract.jobs import JobStatus
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 
-from ..conftest import SAMPLES, Process, free_port
+from ..servers import SAMPLES, Process, backend_process, llm_process
 
 CLIPS = 100
 CLIP_S = 5
@@ -55,23 +55,9 @@ def flac(samples: NDArray[np.float32]) -> bytes:
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Process]:
     """A backend with two workers, so that clips get through beside the long recording."""
-    llm_port, port = free_port(), free_port()
-    data = {"DATA_DIR": str(tmp_path)}
-    fake = {"LLM_PORT": str(llm_port), "ENGINE": "fake", "FAKE_DELAY_S": "0.2"}
-    llm_url, url = (f"http://127.0.0.1:{number}" for number in (llm_port, port))
-    llm = Process("stenograf.llm", data | fake, llm_url, tmp_path / "llm.log")
-    settings = {
-        "BACKEND_PORT": str(port),
-        "LLM_ENDPOINT": llm_url,
-        "MIN_FREE_BYTES": "0",
-        "WORKERS": "2",
-    }
-    backend = Process("stenograf.backend", data | settings, url, tmp_path / "backend.log")
-    llm.start()
-    backend.start()
-    yield backend
-    backend.stop()
-    llm.stop()
+    llm = llm_process(tmp_path, ENGINE="fake", FAKE_DELAY_S="0.2")
+    with llm, backend_process(tmp_path, llm.url, WORKERS="2") as process:
+        yield process
 
 
 def probe(url: str, stop: Event, out: Path) -> None:
@@ -167,12 +153,9 @@ def test_clips_get_through_while_a_long_recording_is_recognized(
 
 
 def test_health_does_not_wait_for_a_locked_database(tmp_path: Path, embedded_llm: Process) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    settings = {"BACKEND_PORT": str(port), "DATA_DIR": str(tmp_path), "MIN_FREE_BYTES": "0"}
-    settings["LLM_ENDPOINT"] = embedded_llm.url
-    backend = Process("stenograf.backend", settings, url, tmp_path / "log")
+    backend = backend_process(tmp_path, embedded_llm.url)
     backend.start()
+    url = backend.url
     job = {"upload_id": _uploaded(url), "options": {}}
     locked = sqlite3.connect(tmp_path / "stenograf.db", isolation_level=None)
     locked.execute("BEGIN IMMEDIATE")

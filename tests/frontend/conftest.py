@@ -1,26 +1,31 @@
 """A fake backend, the page before it as a process, and recordings to drop."""
 
 import io
-import os
 import shutil
-import subprocess
-import sys
-import time
 import wave
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
+from playwright.sync_api import Browser, sync_playwright
 
 from stenograf.contract.pcm import SAMPLE_RATE
 
+from ..servers import frontend_process
 from .fake_backend import FakeBackend, running_backend
 
-PAGE_READY_S = 60.0
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
 
 
 def wav_file(seconds: float, *, amplitude: float = 0.3) -> bytes:
@@ -48,50 +53,21 @@ class RunningPage:
     backend: FakeBackend
 
 
-@contextmanager
-def start_page(folder: Path, backend_url: str, port: int) -> Iterator[str]:
-    """`python -m stenograf.frontend` before `backend_url` until the block ends; its address."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment |= {"FRONTEND_PORT": str(port), "BACKEND_ENDPOINT": backend_url}
-    with (folder / "page.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stenograf.frontend"],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url, process, folder / "page.log")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def page_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
     """The page on a free port, with a fake backend behind it."""
     folder = tmp_path_factory.mktemp("page")
-    with running_backend() as running, start_page(folder, running.url, running.free_port()) as url:
-        yield RunningPage(url, running)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PAGE_READY_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if requests.get(f"{url}/_stcore/health", timeout=2).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.1)
-    pytest.fail(f"the page did not start:\n{log.read_text()[-2000:]}")
+    with running_backend() as running, frontend_process(folder, running.url) as page:
+        yield RunningPage(page.url, running)
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
+def browser() -> Iterator[Browser]:
+    """Headless Chromium with a microphone that beeps."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
         pytest.skip("no chromium on PATH: the page cannot be driven in a browser")
-    return found
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield launched
+        launched.close()

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import socket
 import threading
 import time
 import uuid
@@ -70,13 +69,6 @@ class FakeBackend:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    @staticmethod
-    def free_port() -> int:
-        """A port nobody listens on now."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from stenograf.contract.jobs import JobStatus
 from stenograf.contract.options import TranscribeOptions
 from stenograf.frontend.client import BackendClient, browser_address
 
+from ..servers import free_port
 from .conftest import wav_file
 from .fake_backend import FakeBackend, FakeUpload
 
@@ -90,7 +91,7 @@ def test_readiness_is_told_whether_good_or_bad(backend: FakeBackend) -> None:
 
 
 def test_nobody_there(backend: FakeBackend) -> None:
-    client = BackendClient(f"http://127.0.0.1:{backend.free_port()}")
+    client = BackendClient(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(Unavailable, match="cannot be reached"):
         client.jobs()
 

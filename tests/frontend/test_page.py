@@ -11,6 +11,7 @@ from stenograf.contract.jobs import JobStatus
 from stenograf.contract.options import NormalizeOptions, TranscribeOptions, describe
 from stenograf.frontend.i18n import catalogue
 
+from ..servers import free_port
 from .conftest import wav_file
 from .fake_backend import FakeBackend
 
@@ -112,7 +113,7 @@ def test_language_of_the_page_can_be_switched(at: AppTest) -> None:
 def test_backend_that_is_away_is_said_in_words(
     at: AppTest, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BACKEND_ENDPOINT", f"http://127.0.0.1:{backend.free_port()}")
+    monkeypatch.setenv("BACKEND_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     at.run()
     assert not at.exception
     assert RU["error.unavailable"] in notices(at)
@@ -124,7 +125,7 @@ def test_backend_that_went_away_is_noticed(
 ) -> None:
     at.run()
     assert RU["error.unavailable"] not in notices(at)
-    monkeypatch.setenv("BACKEND_ENDPOINT", f"http://127.0.0.1:{backend.free_port()}")
+    monkeypatch.setenv("BACKEND_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     at.run()
     assert RU["error.unavailable"] in notices(at)
 

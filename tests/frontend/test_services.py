@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from stenograf.frontend.i18n import catalogue
 
-from ..conftest import Process, free_port
-from .conftest import start_page, wav_file
+from ..servers import backend_process, free_port, frontend_process, llm_process
+from .conftest import wav_file
 
 pytestmark = pytest.mark.browser
 
@@ -22,42 +22,14 @@ WAIT_MS = 60_000
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Page and backend, as addresses."""
     folder = tmp_path_factory.mktemp("services")
-    llm_port, backend_port, page_port = free_port(), free_port(), free_port()
-    data = {"DATA_DIR": str(folder)}
-    llm = Process(
-        "stenograf.llm",
-        data | {"LLM_PORT": str(llm_port), "ENGINE": "fake", "FAKE_DELAY_S": "0.3"},
-        f"http://127.0.0.1:{llm_port}",
-        folder / "llm.log",
-    )
-    backend = Process(
-        "stenograf.backend",
-        data
-        | {
-            "BACKEND_PORT": str(backend_port),
-            "LLM_ENDPOINT": llm.url,
-            "MIN_FREE_BYTES": "0",
-            "CORS_ORIGINS": f"http://127.0.0.1:{page_port}",
-        },
-        f"http://127.0.0.1:{backend_port}",
-        folder / "backend.log",
-    )
-    llm.start()
-    backend.start()
-    with start_page(folder, backend.url, page_port) as url:
-        yield url, backend.url
-    backend.stop()
-    llm.stop()
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
+    llm = llm_process(folder, ENGINE="fake", FAKE_DELAY_S="0.3")
+    port = str(free_port())
+    with (
+        llm,
+        backend_process(folder, llm.url, CORS_ORIGINS=f"http://127.0.0.1:{port}") as backend,
+        frontend_process(folder, backend.url, FRONTEND_PORT=port) as page,
+    ):
+        yield page.url, backend.url
 
 
 def test_recording_goes_through_the_whole_house(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
 
 import stenograf.frontend
 from stenograf.frontend.i18n import catalogue
 
-from ..conftest import Process, free_port
-from .conftest import start_page, wav_file
+from ..servers import backend_process, free_port, frontend_process, llm_process
+from .conftest import wav_file
 from .fake_backend import FakeBackend
 
 RU = catalogue("ru")
@@ -30,40 +30,26 @@ class Locked:
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     folder = tmp_path_factory.mktemp("locked")
-    llm_port, backend_port, page_port = free_port(), free_port(), free_port()
-    data = {"DATA_DIR": str(folder)}
-    model = {"LLM_PORT": str(llm_port), "ENGINE": "fake", "LLM_API_KEY": "key-of-the-model"}
-    llm_url, url = (f"http://127.0.0.1:{port}" for port in (llm_port, backend_port))
-    llm = Process("stenograf.llm", data | model, llm_url, folder / "llm.log")
-    settings = {
-        "BACKEND_PORT": str(backend_port),
-        "BACKEND_API_KEYS": KEY,
-        "FRONTEND_PORT": str(page_port),
-        "LLM_ENDPOINT": llm_url,
-        "LLM_API_KEY": "key-of-the-model",
-        "MIN_FREE_BYTES": "0",
-    }
-    backend = Process("stenograf.backend", data | settings, url, folder / "backend.log")
-    llm.start()
-    backend.start()
-    with start_page(folder, url, page_port) as page:
-        yield Locked(page, url)
-    backend.stop()
-    llm.stop()
+    port, model_key = str(free_port()), "key-of-the-model"
+    keys = {"BACKEND_API_KEYS": KEY, "LLM_API_KEY": model_key, "FRONTEND_PORT": port}
+    llm = llm_process(folder, ENGINE="fake", LLM_API_KEY=model_key)
+    with (
+        llm,
+        backend_process(folder, llm.url, **keys) as backend,
+        frontend_process(folder, backend.url, FRONTEND_PORT=port) as page,
+    ):
+        yield Locked(page.url, backend.url)
 
 
 @pytest.fixture
-def page(chromium: str, locked: Locked) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser: Browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(locale="ru-RU")
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        page.goto(locked.page)
-        yield page
-        browser.close()
+def page(browser: Browser, locked: Locked) -> Iterator[Page]:
+    context = browser.new_context(locale="ru-RU")
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
+    page.goto(locked.page)
+    yield page
+    context.close()
 
 
 @pytest.mark.browser

@@ -2,16 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from stenograf.frontend.i18n import catalogue
 
 from ..backend.chat_server import Chat, ChatServer, Said
-from ..conftest import SAMPLES, Process, free_port
-from .conftest import start_page
+from ..servers import SAMPLES, Process, free_port, frontend_process
 
 pytestmark = pytest.mark.browser
 
@@ -21,53 +21,33 @@ SOUND = SAMPLES / "extension_ru.flac"
 
 
 @pytest.fixture
-def chat() -> Iterator[ChatServer]:
-    server = ChatServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
 def open_page(
     browser: Browser, make_backend: Callable[..., Process], tmp_path: Path
 ) -> Iterator[Callable[..., Page]]:
-    stack = []
     broken: list[str] = []
+    with ExitStack() as stack:
 
-    def open_with(**settings: str) -> Page:
-        port = free_port()
-        backend = make_backend(CORS_ORIGINS=f"http://127.0.0.1:{port}", **settings)
-        serving = start_page(tmp_path, backend.url, port)
-        url = serving.__enter__()
-        stack.append(serving)
-        context = browser.new_context(
-            locale="ru-RU",
-            viewport={"width": 1280, "height": 900},
-            permissions=["clipboard-read", "clipboard-write"],
-        )
-        page = context.new_page()
-        page.on("pageerror", lambda error: broken.append(str(error)))
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        page.goto(url)
-        page.locator("[data-testid=file-input]").set_input_files(SOUND)
-        expect(page.locator(".lines .said").first).to_be_visible()
-        expect(page.locator(".working")).to_be_hidden()
-        return page
+        def open_with(**settings: str) -> Page:
+            port = str(free_port())
+            backend = make_backend(CORS_ORIGINS=f"http://127.0.0.1:{port}", **settings)
+            served = frontend_process(tmp_path, backend.url, FRONTEND_PORT=port)
+            url = stack.enter_context(served).url
+            context = browser.new_context(
+                locale="ru-RU",
+                viewport={"width": 1280, "height": 900},
+                permissions=["clipboard-read", "clipboard-write"],
+            )
+            page = stack.enter_context(context).new_page()
+            page.on("pageerror", lambda error: broken.append(str(error)))
+            page.set_default_timeout(WAIT_MS)
+            expect.set_options(timeout=WAIT_MS)
+            page.goto(url)
+            page.locator("[data-testid=file-input]").set_input_files(SOUND)
+            expect(page.locator(".lines .said").first).to_be_visible()
+            expect(page.locator(".working")).to_be_hidden()
+            return page
 
-    yield open_with
-    for serving in stack:
-        serving.__exit__(None, None, None)
+        yield open_with
     assert broken == []
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import soundfile
-from tests.conftest import SAMPLES
+from tests.servers import SAMPLES
 
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE, Waveform
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import ctranslate2
 import pytest
 import requests
-from tests.conftest import EMBEDDED_MODEL, Process, free_port
+from tests.servers import EMBEDDED_MODEL, llm_process
 
 from stenograf.llm.engines.base import EngineUnfit
 from stenograf.llm.engines.factory import EngineSettings, choices, engine_factory
@@ -73,22 +73,10 @@ def test_an_unfit_engine_is_passed_over_aloud(
 
 
 def test_the_service_says_what_it_chose(tmp_path: Path) -> None:
-    port = free_port()
-    environment = {
-        "LLM_PORT": str(port),
-        "LOCAL_LLM_MODEL": str(EMBEDDED_MODEL),
-        "DATA_DIR": str(tmp_path),
-        "DEVICE": "cpu",
-        "COMPUTE_TYPE": "float32",
-    }
-    log = tmp_path / "llm.log"
-    service = Process("stenograf.llm", environment, f"http://127.0.0.1:{port}", log)
-    service.start()
-    try:
+    with llm_process(tmp_path, COMPUTE_TYPE="float32") as service:
         for route in ("/health", "/ready"):
             told = requests.get(service.url + route, timeout=10).json()
             assert told["engine"] == "ctranslate2"
             assert told["engine_reason"] == "COMPUTE_TYPE=float32 asks for it."
-    finally:
-        service.stop()
-    assert "engine ctranslate2 chosen: COMPUTE_TYPE=float32 asks for it." in log.read_text()
+    log = service.log.read_text()
+    assert "engine ctranslate2 chosen: COMPUTE_TYPE=float32 asks for it." in log

@@ -14,8 +14,8 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import pytest
-from tests.conftest import EMBEDDED_MODEL
 from tests.llm.recordings import windows
+from tests.servers import EMBEDDED_MODEL
 
 from stenograf.contract.errors import BadOptions, Cancelled, StenografError
 from stenograf.contract.options import DecodeOptions, GuardOptions

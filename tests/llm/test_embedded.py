@@ -6,7 +6,7 @@ import jiwer
 import pytest
 import requests
 import soundfile
-from tests.conftest import SAMPLES, Process
+from tests.servers import SAMPLES, Process
 
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform, wav_bytes
 from stenograf.llm.sound import cut

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from tests.conftest import SAMPLES
+from tests.servers import SAMPLES
 from transformers import WhisperFeatureExtractor
 
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, Waveform

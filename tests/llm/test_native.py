@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.conftest import EMBEDDED_MODEL, ROOT
 from tests.llm.native_models import ODD, exercise, features, random_model
+from tests.servers import EMBEDDED_MODEL, ROOT
 from transformers import WhisperForConditionalGeneration
 
 from stenograf.contract.options import DecodeOptions

@@ -6,8 +6,8 @@ from dataclasses import replace
 import jiwer
 import numpy as np
 import pytest
-from tests.conftest import EMBEDDED_MODEL, SAMPLES
 from tests.llm.recordings import mono_recordings, windows
+from tests.servers import EMBEDDED_MODEL, SAMPLES
 
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import SAMPLE_RATE

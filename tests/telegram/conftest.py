@@ -1,10 +1,6 @@
 """A running bot and the Telegram it believes in."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +13,7 @@ from stenograf.settings import TelegramSettings
 from stenograf.telegram.app import run
 from stenograf.telegram.progress import Rhythm
 
-from ..conftest import SAMPLES
+from ..servers import SAMPLES, Process
 from .bot_api import PERSON, TOKEN, BotApi
 
 NO_PROGRESS = Rhythm(first_s=3600)
@@ -88,35 +84,13 @@ def make_bot(telegram: BotApi, tmp_path: Path) -> Iterator[Callable[..., Running
         assert bot.error is None, bot.error
 
 
-class BotProcess:
-    """The bot as it is started in earnest, to be killed."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.log = folder / "bot.log"
-        settings = {"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_ALLOWED_USERS": str(PERSON)}
-        with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "stenograf.telegram"],
-                env=kept | settings | {"DATA_DIR": str(folder)} | environment,
-                cwd=folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._popen.send_signal(signal.SIGKILL)
-        self._popen.wait()
-
-    def end(self) -> int:
-        """SIGTERM; the exit status."""
-        self._popen.terminate()
-        return self._popen.wait(20)
-
-    def wait(self, timeout_s: float = 30.0) -> int:
-        """The exit status of a bot that ends by itself."""
-        return self._popen.wait(timeout_s)
+def bot_process(folder: Path, **environment: str) -> Process:
+    """The bot as it is started in earnest, to be killed; it has no address to wait for."""
+    settings = {"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_ALLOWED_USERS": str(PERSON)}
+    settings |= {"DATA_DIR": str(folder)} | environment
+    bot = Process("stenograf.telegram", settings, "", folder / "bot.log")
+    bot.launch()
+    return bot
 
 
 def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:

@@ -18,10 +18,10 @@ from stenograf.telegram.app import CannotStart
 from stenograf.telegram.phrases import Phrases
 from stenograf.telegram.progress import Rhythm
 
-from ..conftest import SAMPLES, House, Process, free_port
 from ..scripted_backend import Script, scripted_backend
+from ..servers import SAMPLES, House, Process, free_port
 from .bot_api import PERSON, TOKEN, BotApi, Failure
-from .conftest import NO_PROGRESS, BotProcess, RunningBot, sample, until
+from .conftest import NO_PROGRESS, RunningBot, bot_process, sample, until
 
 MakeBot = Callable[..., RunningBot]
 RU, EN = Phrases("ru"), Phrases("en")
@@ -389,15 +389,15 @@ def test_a_killed_bot_answers_when_it_is_back(
 ) -> None:
     script.ending = None
     addresses = {"TELEGRAM_API_URL": telegram.url, "BACKEND_ENDPOINT": backend}
-    bot = BotProcess(tmp_path, **addresses)
+    bot = bot_process(tmp_path, **addresses)
     sent = telegram.send(telegram.recording("voice", b"sound"))
     until(lambda: script.polled and telegram.confirmed >= sent["update_id"])
     bot.kill()
     script.ending = JobStatus.COMPLETED
-    bot = BotProcess(tmp_path, **addresses)
+    bot = bot_process(tmp_path, **addresses)
     until(lambda: "Привет, мир." in telegram.said())
     assert script.count("POST", "/v1/jobs") == 1, "the job goes on, it is not begun again"
-    assert bot.end() == 0
+    assert bot.stop() == 0
     assert telegram.said().count("Привет, мир.") == 1
     log = bot.log.read_text(encoding="utf-8")
     assert "Traceback" not in log
@@ -471,8 +471,8 @@ def test_a_bot_that_cannot_start_says_why(
 
 
 def test_the_process_of_such_a_bot_ends_with_one_line(tmp_path: Path) -> None:
-    bot = BotProcess(tmp_path, TELEGRAM_TOKEN="")
-    assert bot.wait() == 1
+    bot = bot_process(tmp_path, TELEGRAM_TOKEN="")
+    assert bot.popen.wait(30) == 1
     [line] = [row for row in bot.log.read_text().splitlines() if "WARNING" not in row]
     assert line.startswith("The bot does not start. TELEGRAM_TOKEN is empty")
 
