@@ -212,15 +212,15 @@ def test_sentences_give_windows_long_before_the_end() -> None:
         for window in cutter.add(_spans((start_s, position_s))):
             behind_s.append(position_s - window.end / S)
     assert len(behind_s) > 100
-    assert np.median(behind_s) < 120
+    assert behind_s[0] < 100
 
 
 def test_a_monologue_gives_its_first_window_before_its_last_is_cut() -> None:
     asked: list[int] = []
 
-    def quietest(start: int, _: int) -> int:
+    def quietest(start: int, end: int) -> int:
         asked.append(start)
-        return start
+        return (start + end) // 2
 
     cutter = Cutter(CutOptions(), quietest)
     next(cutter.add(_spans((0, 3600))))

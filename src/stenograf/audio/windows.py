@@ -11,7 +11,9 @@ A window is given as soon as every way to pack what may still come agrees on it,
 can be recognized while the rest of the recording is still heard.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -125,84 +127,87 @@ def _pieces(span: Span, limit: int, quietest: Quietest) -> Iterator[Span]:
     yield Span(start, end)
 
 
+@dataclass(eq=False)
+class _Border:
+    """Where a window may begin: before piece `number`, or behind the last one."""
+
+    number: int
+    cost: float  # of the cheapest packing of all pieces before it
+    opened_at: "_Border | None" = None  # where the last window of that packing begins
+    is_open: bool = True  # a later window may begin here
+    followers: "set[_Border]" = field(default_factory=set)  # opened here, and still of use
+
+
 class _Packing:
     """The packing of least total cost, piece after piece; what is certain is given and forgotten.
 
-    Border k lies before piece k; the last border lies behind the last piece.
+    The cheapest packings up to all borders form a tree. What nothing later can follow is pruned;
+    while the root has one follower alone, every packing contains the window between them.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces: list[Span] = []
-        self._seams: list[bool] = []  # of each piece: it ends inside a span
-        self._border_costs: list[float] = []  # of the border before each piece
-        self._costs = [0.0]  # of the cheapest packing up to each border
-        self._opened_at = [0]  # the border before the last window of that packing
-        self._end: int | None = None
+        self._root = self._last = _Border(0, 0.0)
+        self._pieces: list[tuple[Span, bool]] = []  # behind the root, and whether a seam ends each
+        self._near: deque[tuple[_Border, Span, float]] = deque()  # pieces a window may begin with
 
     def add(self, piece: Span, *, seam: bool) -> None:
-        self._border_costs.append(0.0 if self._end is None else _border_cost(self._end, piece))
-        self._pieces.append(piece)
-        self._seams.append(seam)
-        self._end = piece.end
-        cost, opened_at = min(self._choices(piece.end))
-        self._costs.append(cost)
-        self._opened_at.append(opened_at)
+        border_cost = 0.0
+        if self._pieces:
+            pause_s = (piece.start - self._pieces[-1][0].end) / SAMPLE_RATE
+            border_cost = max(0.0, COMFORTABLE_PAUSE_S - pause_s)
+        self._pieces.append((piece, seam))
+        self._near.append((self._last, piece, border_cost))
+        self._close_before(piece.end - self._limit)
+        cost, _, opened_at = min(self._choices())
+        self._last = _Border(self._last.number + 1, cost, opened_at)
+        opened_at.followers.add(self._last)
 
     def certain(self, horizon: int) -> list[Window]:
         """Windows that stay, wherever pieces follow from sample `horizon` on."""
-        return self._given(self._settled(max(horizon, self._end or 0)))
+        if self._pieces:
+            self._close_before(max(horizon, self._pieces[-1][0].end) + 1 - self._limit)
+        windows = []
+        while not self._root.is_open and len(self._root.followers) == 1:
+            (follower,) = self._root.followers
+            windows.append(self._window(self._root, follower))
+            del self._pieces[: follower.number - self._root.number]
+            self._root, follower.opened_at = follower, None
+        return windows
 
     def finish(self) -> list[Window]:
-        return self._given(len(self._pieces))
-
-    def _choices(self, end: int) -> Iterator[tuple[float, int]]:
-        """Each border that a window up to `end` may begin at, and what the packing costs then."""
-        pauses = 0.0
-        for first in range(len(self._pieces) - 1, -1, -1):
-            start, first_end = self._pieces[first]
-            if end - start > self._limit:
-                break
-            if first < len(self._pieces) - 1:
-                pause_s = (self._pieces[first + 1].start - first_end) / SAMPLE_RATE
-                pauses += max(0.0, pause_s - COMFORTABLE_PAUSE_S)
-            cost = self._costs[first] + self._border_costs[first] + pauses
-            cost += WINDOW_COST + max(0.0, SCRAP_S - (end - start) / SAMPLE_RATE)
-            yield cost, first
-
-    def _settled(self, horizon: int) -> int:
-        """The last border that all packings have in common, however the recording goes on.
-
-        A later window can begin at the last border, or before a piece that is near enough to share
-        a window with something behind `horizon`.
-        """
-        last = len(self._pieces)
-        first = last
-        while first and self._pieces[first - 1].start + self._limit > horizon:
-            first -= 1
-        reached = set(range(first, last + 1))
-        for border in range(last, -1, -1):
-            if reached == {border}:
-                return border
-            if border in reached:
-                reached.remove(border)
-                reached.add(self._opened_at[border])
-        raise AssertionError("every packing begins at the first border")
-
-    def _given(self, border: int) -> list[Window]:
-        """The windows up to `border`, which are forgotten."""
         windows = []
-        last = border
-        while last:
-            first = self._opened_at[last]
-            pieces = tuple(self._pieces[first:last])
-            windows.append(Window(pieces[0].start, pieces[-1].end, pieces, self._seams[last - 1]))
-            last = first
-        for each in (self._pieces, self._seams, self._border_costs, self._costs, self._opened_at):
-            del each[:border]
-        self._opened_at = [opened_at - border for opened_at in self._opened_at]
+        border = self._last
+        while border.opened_at is not None:
+            windows.append(self._window(border.opened_at, border))
+            border = border.opened_at
         return windows[::-1]
 
+    def _choices(self) -> Iterator[tuple[float, int, _Border]]:
+        """What a packing costs whose last window begins at each open border."""
+        end = self._near[-1][1].end
+        pauses = 0.0
+        following: Span | None = None
+        for border, piece, border_cost in reversed(self._near):
+            if following is not None:
+                pause_s = (following.start - piece.end) / SAMPLE_RATE
+                pauses += max(0.0, pause_s - COMFORTABLE_PAUSE_S)
+            following = piece
+            cost = border.cost + border_cost + pauses
+            cost += WINDOW_COST + max(0.0, SCRAP_S - (end - piece.start) / SAMPLE_RATE)
+            yield cost, border.number, border
 
-def _border_cost(end: int, following: Span) -> float:
-    return max(0.0, COMFORTABLE_PAUSE_S - (following.start - end) / SAMPLE_RATE)
+    def _close_before(self, earliest: int) -> None:
+        """No window to come can begin with a piece before sample `earliest`."""
+        while self._near and self._near[0][1].start < earliest:
+            border = self._near.popleft()[0]
+            border.is_open = False
+            while not border.is_open and not border.followers and border.opened_at is not None:
+                border.opened_at.followers.remove(border)
+                border = border.opened_at
+
+    def _window(self, first: _Border, last: _Border) -> Window:
+        offset = self._root.number
+        pieces = self._pieces[first.number - offset : last.number - offset]
+        spans = tuple(piece for piece, _ in pieces)
+        return Window(spans[0].start, spans[-1].end, spans, seam=pieces[-1][1])
