@@ -42,13 +42,13 @@ help: ## this list
 
 setup: $(VENV)/.ready ## install everything into .venv (torch first)
 
-$(VENV)/.ready: req_backend.txt req_frontend.txt req_llm.txt req_dev.txt pyproject.toml \
+$(VENV)/.ready: req_backend.txt req_frontend.txt req_llm.txt req_onnx.txt req_dev.txt pyproject.toml \
 		deploy/requirements/telegram.lock
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
 		"$$(grep '^torch==' req_llm.txt)"
 	$(PY) -m pip install -q --disable-pip-version-check \
-		-r req_llm.txt -r req_backend.txt -r req_frontend.txt -r req_dev.txt
+		-r req_llm.txt -r req_onnx.txt -r req_backend.txt -r req_frontend.txt -r req_dev.txt
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --require-hashes \
 		-r deploy/requirements/telegram.lock
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null \

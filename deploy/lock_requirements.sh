@@ -17,4 +17,5 @@ compile "$locks/telegram.in" -c "$locks/backend.lock" \
     --override <(grep '^pydantic==' req_backend.txt) -o "$locks/telegram.lock"
 compile req_frontend.txt -o "$locks/frontend.lock"
 grep -v '^torch==' req_llm.txt | cat - "$locks/torch.in" | compile - -o "$locks/llm.lock"
+compile req_onnx.txt -c "$locks/llm.lock" -o "$locks/onnx.lock"
 compile "$locks/torch.in" -c "$locks/llm.lock" -o "$locks/torch.lock"

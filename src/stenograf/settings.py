@@ -87,11 +87,11 @@ class LlmSettings(_Settings):
         None, description="Hugging Face cache; default data/hugging_face_cache"
     )
     llm_threads: int = Field(0, ge=0, description="CPU threads of the model; 0: every core")
-    engine: Literal["auto", "native", "ctranslate2", "transformers", "fake"] = Field(
+    engine: Literal["auto", "native", "ctranslate2", "transformers", "onnx", "fake"] = Field(
         "auto",
         description="recognizer: auto takes the fastest that this machine and model allow and "
-        "tells which in /health; fake invents words from the sound's level, for tests of the "
-        "other services only",
+        "tells which in /health; onnx runs GigaAM and other CTC and RNN-T models; fake invents "
+        "words from the sound's level, for tests of the other services only",
     )
     compute_type: Literal["auto", "int8", "int8_float32", "int8_float16", "float16", "float32"] = (
         Field("auto", description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU")

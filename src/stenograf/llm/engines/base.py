@@ -56,6 +56,8 @@ class Capabilities:
     languages: tuple[str, ...]
     tasks: tuple[str, ...] = ("transcribe",)
     max_window_samples: int = MAX_WINDOW_SAMPLES
+    tells_languages: bool = True
+    lacks: tuple[str, ...] = ()  # names of decoding options that must be left at their defaults
     embedded: bool = False
     dtype: str = "float32"
     device: str = "cpu"
@@ -72,7 +74,7 @@ class Capabilities:
         return language if language in ("auto", *self.languages) else self.default_language
 
     def check(self, options: DecodeOptions) -> None:
-        """Raise BadOptions for a language or task that this model does not have."""
+        """Raise BadOptions for what this model does not have: a language, a task, an option."""
         if options.language not in ("auto", *self.languages):
             known = ", ".join(self.languages[:8]) + (" …" if len(self.languages) > 8 else "")
             raise BadOptions(
@@ -92,6 +94,19 @@ class Capabilities:
                 hint=f"It can: {', '.join(self.tasks)}.",
                 param="task",
             )
+        if options.language == "auto" and not self.tells_languages:
+            raise BadOptions(
+                f"The model {self.model} cannot tell languages apart.",
+                hint=f"Name the language: {', '.join(self.languages)}.",
+                param="language",
+            )
+        for name in self.lacks:
+            if getattr(options, name) != DecodeOptions.model_fields[name].default:
+                raise BadOptions(
+                    f"The model {self.model} has no use for {name}.",
+                    hint="Leave it out.",
+                    param=name,
+                )
 
     def check_window(self, window: Waveform) -> None:
         """Raise BadRequest for a waveform, shape (n_samples,), that is too long or not finite."""

@@ -18,7 +18,7 @@ from stenograf.llm.models import EngineFactory, Report
 
 logger = logging.getLogger(__name__)
 
-EngineName = Literal["auto", "native", "ctranslate2", "transformers", "fake"]
+EngineName = Literal["auto", "native", "ctranslate2", "transformers", "onnx", "fake"]
 Choice = tuple[EngineName, str]
 """An engine, and why it is taken."""
 
@@ -26,6 +26,7 @@ _LOADERS: dict[EngineName, tuple[str, str]] = {
     "native": ("stenograf.llm.engines.native", "load_native"),
     "ctranslate2": ("stenograf.llm.engines.ctranslate2", "load_ct2_whisper"),
     "transformers": ("stenograf.llm.engines.hf_whisper", "load_hf_whisper"),
+    "onnx": ("stenograf.llm.engines.onnx", "load_onnx"),
 }
 
 
@@ -66,6 +67,8 @@ def choices(settings: EngineSettings) -> Iterator[Choice]:
     folder = Path(settings.model).expanduser()
     if (folder / "model.bin").is_file():
         yield "ctranslate2", "The model is in CTranslate2's layout."
+    elif _is_onnx(folder):
+        yield "onnx", "The model is in ONNX."
     elif settings.compute_type != "auto":
         yield "ctranslate2", f"COMPUTE_TYPE={settings.compute_type} asks for it."
     elif settings.dtype != "auto":
@@ -104,6 +107,13 @@ def _load(settings: EngineSettings, report: Report) -> Engine:
             hint="Install the requirements of the model service, or set ENGINE=auto.",
         ) from exc
     return load(settings, report)
+
+
+def _is_onnx(folder: Path) -> bool:
+    """Whether the folder has graphs, and no weights that another engine reads."""
+    if any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
+        return False
+    return any(folder.glob("*.onnx")) or any(folder.glob("*/joiner*.onnx"))
 
 
 def _sees_gpu() -> bool:
