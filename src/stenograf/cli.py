@@ -37,6 +37,7 @@ from stenograf.contract.options import (
 )
 from stenograf.doctor import examine
 from stenograf.settings import BackendSettings, ClientSettings, FrontendSettings
+from stenograf.startup import CannotStart, configured
 from stenograf.terminal import Bar, duration, safe
 from stenograf.transcripts.languages import code_of
 from stenograf.transcripts.writers import FORMATS
@@ -200,7 +201,7 @@ def _transcribe(parsed: argparse.Namespace) -> int:
     endpoint = _endpoint(parsed.backend, "backend")
     if options is None or endpoint is None:
         return USAGE
-    api_key = parsed.api_key or ClientSettings().stenograf_api_key
+    api_key = parsed.api_key or configured(ClientSettings).stenograf_api_key
     if not (api_key.isascii() and api_key.isprintable()):
         return _wrong("--api-key: that is no key")
     if len(parsed.files) > 1 and parsed.output is None and parsed.format not in ("txt", "json"):
@@ -262,16 +263,16 @@ def _options(parsed: argparse.Namespace) -> TranscribeOptions | None:
 
 def _endpoint(given: str | None, service: str) -> str | None:
     """The root of a service: from the command line, else from the environment."""
+    name, option = f"{service}_endpoint", f"--{service} "
+    kind = FrontendSettings if service == "backend" else BackendSettings
     try:
-        if service == "backend":
-            named = {} if given is None else {"backend_endpoint": given}
-            return FrontendSettings(**named).backend_endpoint  # type: ignore[arg-type]
-        named = {} if given is None else {"llm_endpoint": given}
-        return BackendSettings(**named).llm_endpoint  # type: ignore[arg-type]
-    except ValidationError as error:
-        first = error.errors()[0]
-        _wrong(f"{first['loc'][-1]}: {first['msg']}")
+        settings = configured(kind, **({} if given is None else {name: given}))
+    except CannotStart as error:
+        _wrong(
+            error.message if given is None else error.message.replace(f"{name.upper()}=", option)
+        )
         return None
+    return str(getattr(settings, name))
 
 
 def _memory() -> Path:
@@ -283,7 +284,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
     backend, llm = _endpoint(parsed.backend, "backend"), _endpoint(parsed.llm, "llm")
     if backend is None or llm is None:
         return USAGE
-    report = examine(backend, llm, llm_api_key=BackendSettings().llm_api_key)
+    report = examine(backend, llm, llm_api_key=configured(BackendSettings).llm_api_key)
     print("\n".join(safe(line) for line in report.lines))
     if not report.reached:
         return UNREACHABLE

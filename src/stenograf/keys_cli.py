@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from stenograf.contract.errors import StenografError
 from stenograf.settings import BackendSettings
+from stenograf.startup import configured, refuse_unusable
 from stenograf.terminal import safe
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def _store() -> Iterator["ApiKeyStore"]:
     from stenograf.backend.apikeys import ApiKeyStore
     from stenograf.backend.db import Database
 
-    settings = BackendSettings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings = configured(BackendSettings)
+    refuse_unusable(settings.data_dir)
     database = Database(settings.database)
     try:
         database.migrate(settings.data_dir / "migrate.lock")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from stenograf.contract.errors import StenografError
 from stenograf.settings import DEFAULT_MODEL, LlmSettings
+from stenograf.startup import configured
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -79,7 +80,7 @@ def convert(name: str, numbers: "Storage", folder: Path = FOLDER) -> Path:
     """
     from stenograf.llm.whisper.carry import carry
 
-    cache = LlmSettings().data_dir / "hugging_face_cache" / "hub"
+    cache = configured(LlmSettings).data_dir / "hugging_face_cache" / "hub"
     target = carry(name, folder, numbers, cache, _show)
     _write_sums(target, sorted(path.name for path in target.iterdir()))
     print(f"{target}: {_size_bytes(target) / 1e6:.0f} MB, LOCAL_LLM_MODEL={target}")
@@ -149,13 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _pull(parsed: argparse.Namespace) -> int:
-    configured = LlmSettings().local_llm_model or DEFAULT_MODEL
-    pull(parsed.name or configured, parsed.folder, parsed.endpoint)
+    named = parsed.name or configured(LlmSettings).local_llm_model or DEFAULT_MODEL
+    pull(named, parsed.folder, parsed.endpoint)
     return 0
 
 
 def _convert(parsed: argparse.Namespace) -> int:
-    convert(parsed.name or LlmSettings().local_llm_model, parsed.numbers, parsed.folder)
+    convert(parsed.name or configured(LlmSettings).local_llm_model, parsed.numbers, parsed.folder)
     return 0
 
 

@@ -4,11 +4,13 @@ The seed's six names (`LOCAL_LLM_MODEL TORCH_DTYPE DEVICE LLM_ENDPOINT BACKEND_E
 keep their meaning. Each field's description is what `env.example` says about it.
 """
 
+import re
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stenograf.contract.options import DEFAULT_LANGUAGE
@@ -31,25 +33,90 @@ def _service_root(url: object) -> object:
     return url.rstrip("/")
 
 
-Endpoint = Annotated[str, BeforeValidator(_service_root), Field(pattern=r"^https?://[^\s/]+")]
+def _http_url(url: str) -> str:
+    """Refuse what no HTTP client could ask; "" is for the settings that may be empty."""
+    if url and not _is_http_url(url):
+        raise ValueError("it should be an address like http://host:port")
+    return url
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+    except ValueError:  # of the address, the port or the name
+        return False
+    plain = url.isprintable() and not re.search(r"[\s?#\\]", url)
+    return named and plain and parts.scheme in ("http", "https")
+
+
+def _https_url(url: str) -> str:
+    if url and not (_is_http_url(url) and url.startswith("https:")):
+        raise ValueError("it should be an address like https://host")
+    return url
+
+
+def _language(code: str) -> str:
+    if not re.fullmatch(r"auto|[a-z]{2,3}", code):
+        raise ValueError("it should be a code like ru or en, or auto")
+    return code
+
+
+def _origins(listed: str) -> str:
+    for origin in filter(None, (part.strip() for part in listed.split(","))):
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/]+/?", origin):
+            raise ValueError(f"{origin} is no origin like https://page.example.org")
+    return listed
+
+
+def _header_text(key: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("a key has only printable ASCII characters")
+    return key
+
+
+def _secret_header_text(key: SecretStr) -> SecretStr:
+    _header_text(key.get_secret_value())
+    return key
+
+
+Endpoint = Annotated[
+    str, BeforeValidator(_service_root), AfterValidator(_http_url), Field(min_length=1)
+]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Language = Annotated[str, AfterValidator(_language)]
+Key = Annotated[str, AfterValidator(_header_text)]
 
 
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, given: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in given.items() if value != ""}
+        for name, value in kept.items():
+            if isinstance(value, str) and not value.isprintable():
+                raise ValueError(f"{name.upper()} has a character that cannot be printed")
+        return kept
 
     data_dir: Path = Field(
         Path("data"), description="uploads, database, model caches live under this folder"
     )
-    default_language: str = Field(
+    default_language: Language = Field(
         DEFAULT_LANGUAGE,
-        pattern=r"^(auto|[a-z]{2,3})$",
         description="what OpenAI's clients speak when they name no language; auto: detect it",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe log line that is printed"
-    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda level: level.lower() if isinstance(level, str) else level),
+    ] = Field("info", description="least severe log line that is printed")
     published_on: str = Field(
         "",
         description="host address a container's port is published on, which then decides who "
@@ -67,7 +134,7 @@ class LlmSettings(_Settings):
 
     llm_host: str = Field("127.0.0.1", description="address the model service listens on")
     llm_port: int = Field(4321, ge=0, le=65535, description="port of the model service")
-    llm_api_key: str = Field(
+    llm_api_key: Key = Field(
         "",
         description="key that the model service asks for, and that the backend sends to it or to "
         "the server in its place; empty: none",
@@ -86,7 +153,9 @@ class LlmSettings(_Settings):
     hf_home: Path | None = Field(
         None, description="Hugging Face cache; default data/hugging_face_cache"
     )
-    llm_threads: int = Field(0, ge=0, description="CPU threads of the model; 0: every core")
+    llm_threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads of the model; 0: every core"
+    )
     engine: Literal["auto", "native", "ctranslate2", "transformers", "onnx", "fake"] = Field(
         "auto",
         description="recognizer: auto takes the fastest that this machine and model allow and "
@@ -99,14 +168,12 @@ class LlmSettings(_Settings):
     native_isa: Literal["auto", "base", "avx2", "avxvnni", "avx512", "amx"] = Field(
         "auto", description="instruction set of the native engine; auto: the best this CPU has"
     )
-    native_margin_s: Annotated[float | None, BeforeValidator(lambda x: None if x == "" else x)] = (
-        Field(
-            None,
-            ge=0,
-            le=30,
-            description="the native engine looks at so much silence behind a short window instead "
-            "of filling 30 s: faster, but only some models read the same; empty: off",
-        )
+    native_margin_s: float | None = Field(
+        None,
+        ge=0,
+        le=30,
+        description="the native engine looks at so much silence behind a short window instead "
+        "of filling 30 s: faster, but only some models read the same; empty: off",
     )
     fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
@@ -139,7 +206,7 @@ class BackendSettings(_Settings):
     llm_endpoint: Endpoint = Field(
         "http://127.0.0.1:4321", description="root of the model service, or any OpenAI-like server"
     )
-    llm_api_key: str = Field("", repr=False)
+    llm_api_key: Key = Field("", repr=False)
     llm_model: str = Field("", description="model name to ask it for; empty: its own")
     database_url: str = Field(
         "", description="SQLAlchemy URL; empty: SQLite file data/stenograf.db"
@@ -181,14 +248,13 @@ class BackendSettings(_Settings):
         60.0, gt=0, description="a client that sends nothing for so long is hung up on"
     )
     answer_start_s: float = Field(1.0, gt=0, description=_ANSWER_START)
-    text_llm_url: str = Field(
+    text_llm_url: HttpUrl = Field(
         "",
-        pattern=r"^(https?://[^\s/]+\S*)?$",
         description="OpenAI-compatible chat server for summaries, punctuation and instructions, "
         "e.g. http://127.0.0.1:11434/v1; empty: no such work",
     )
     text_llm_model: str = Field("", description="model to ask it for; empty: the first it lists")
-    text_llm_api_key: SecretStr = Field(
+    text_llm_api_key: Annotated[SecretStr, AfterValidator(_secret_header_text)] = Field(
         SecretStr(""), description="bearer token for that server, if it wants one"
     )
     text_llm_timeout_s: float = Field(
@@ -224,7 +290,7 @@ class BackendSettings(_Settings):
         description="address it listens on; the protocol knows no keys, so any other than the "
         "loopback needs ALLOW_NO_KEY=true",
     )
-    cors_origins: str = Field(
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
         "",
         description="pages that may use the backend from a browser, comma separated, beside the "
         "page of this house under the backend's own host name: https://page.example.org",
@@ -260,7 +326,7 @@ class FrontendSettings(_Settings):
     backend_endpoint: Endpoint = Field(
         "http://127.0.0.1:8009", description="root of the backend, as the page's server sees it"
     )
-    backend_public_url: str = Field(
+    backend_public_url: HttpUrl = Field(
         "",
         description="root of the backend as the browser sees it; empty: the page's own host "
         "name with the backend's port",
@@ -270,7 +336,7 @@ class FrontendSettings(_Settings):
 class ClientSettings(_Settings):
     """The command line."""
 
-    stenograf_api_key: str = Field(
+    stenograf_api_key: Key = Field(
         "", description="API key that the command line and the bot send to the backend", repr=False
     )
 
@@ -284,9 +350,8 @@ class TelegramSettings(_Settings):
         description="who may use the bot, comma separated: numeric ids or @names; * is everybody, "
         "empty nobody (the bot then tells people their ids)",
     )
-    telegram_language: str = Field(
+    telegram_language: Language = Field(
         "ru",
-        pattern=r"^(auto|[a-z]{2,3})$",
         description="language spoken in chats that did not choose one with /language",
     )
     telegram_jobs_at_once: int = Field(
@@ -300,9 +365,8 @@ class TelegramSettings(_Settings):
         False,
         description="that server runs with --local: files are read from its folder, up to 2 GB",
     )
-    telegram_webhook_url: str = Field(
+    telegram_webhook_url: Annotated[str, AfterValidator(_https_url)] = Field(
         "",
-        pattern=r"^(https://\S+)?$",
         description="public address Telegram sends messages to; empty: the bot asks for them",
     )
     telegram_webhook_secret: str = Field(
@@ -319,7 +383,7 @@ class TelegramSettings(_Settings):
     backend_endpoint: Endpoint = Field(
         "http://127.0.0.1:8009", description="root of the backend, as the bot sees it"
     )
-    stenograf_api_key: str = Field(
+    stenograf_api_key: Key = Field(
         "", description="API key that the bot sends to the backend", repr=False
     )
 

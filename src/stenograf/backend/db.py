@@ -11,6 +11,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -25,8 +26,10 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
+from stenograf.contract.errors import StenografError
 from stenograf.contract.jobs import JobStatus, Stage
 from stenograf.contract.text import StageState
 
@@ -170,11 +173,22 @@ class ApiKeyRow(Base):
     revoked_at: Mapped[float | None]
 
 
+class DatabaseUnusable(StenografError):
+    """DATABASE_URL names no database that this version can work with."""
+
+
 class Database:
     """Transactions on one SQLAlchemy URL; SQLite in WAL mode is the default house."""
 
     def __init__(self, url: str) -> None:
-        self._engine = _open(url)
+        """Connect later, at the first transaction. Raises DatabaseUnusable for a wrong URL."""
+        try:
+            self._engine = _open(url)
+        except (ArgumentError, ImportError, ValueError) as error:
+            raise DatabaseUnusable(
+                f"DATABASE_URL cannot be used: {error}.",
+                hint="Leave it empty for SQLite, or install the driver that it names.",
+            ) from error
 
     @property
     def is_sqlite(self) -> bool:
@@ -204,15 +218,25 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def migrate(self, lock: Path) -> None:
-        """Bring the schema up to date; the file `lock` keeps two starting services apart."""
+        """Bring the schema up to date; the file `lock` keeps two starting services apart.
+
+        Raises DatabaseUnusable.
+        """
         lock.parent.mkdir(parents=True, exist_ok=True)
         config = Config()
         config.set_main_option("script_location", "stenograf.backend:migrations")
         with lock.open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            with self._engine.connect().execution_options(begin_immediate=True) as connection:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+            try:
+                with self._engine.connect().execution_options(begin_immediate=True) as connection:
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+            except DBAPIError as error:
+                raise DatabaseUnusable(f"The database cannot be opened: {error.orig}.") from error
+            except CommandError as error:
+                raise DatabaseUnusable(
+                    f"The database is of another version of stenograf: {error}."
+                ) from error
 
     def close(self) -> None:
         """Give every connection back."""

@@ -2,16 +2,15 @@
 
 import logging
 import socket
-import sys
 
 import uvicorn
 
 from stenograf.backend.app import House, create_app
 from stenograf.backend.realtime.socket import BoundedWebSocket
-from stenograf.contract.errors import StenografError
 from stenograf.httpserver import deadline_protocol
 from stenograf.redact import mask_logs
 from stenograf.settings import BackendSettings
+from stenograf.startup import configured, refuse_taken, refuse_unusable, starting
 
 _GRACE_S = 3  # what is cut off after it resumes: uploads at their offset, jobs at their window
 
@@ -33,17 +32,20 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Read the settings once and serve until a signal comes."""
-    settings = BackendSettings()
+    with starting("backend"):
+        settings = configured(BackendSettings)
+        refuse_unusable(settings.data_dir)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     for chatty in ("alembic", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
+    with starting("backend"):
         app = create_app(settings)
         app.state.house.prepare()
-    except StenografError as error:
-        sys.exit(f"The backend does not start. {error.message} {error.hint or ''}".rstrip())
+        refuse_taken("BACKEND", settings.backend_host, settings.backend_port)
+        if settings.wyoming_port:
+            refuse_taken("WYOMING", settings.wyoming_host, settings.wyoming_port)
     config = uvicorn.Config(
         app,
         host=settings.backend_host,

@@ -7,6 +7,7 @@ from streamlit.web import bootstrap
 
 from stenograf.frontend.theme import theme_flags
 from stenograf.settings import FrontendSettings
+from stenograf.startup import configured, refuse_taken, starting
 
 SCRIPT = Path(__file__).with_name("streamlit_app.py")
 
@@ -30,7 +31,10 @@ def server_flags(settings: FrontendSettings) -> dict[str, object]:
 
 def main() -> None:
     """Serve the page until SIGTERM or SIGINT."""
-    flags = server_flags(FrontendSettings())
+    with starting("page"):
+        settings = configured(FrontendSettings)
+        refuse_taken("FRONTEND", settings.frontend_host, settings.frontend_port)
+    flags = server_flags(settings)
     bootstrap.load_config_options(flags)
     bootstrap.prepare_streamlit_environment(str(SCRIPT))
     bootstrap.run(str(SCRIPT), False, sys.argv[1:], flags)

@@ -10,7 +10,6 @@ import uvicorn
 from fastapi import FastAPI
 
 import stenograf
-from stenograf.contract.errors import StenografError
 from stenograf.exposure import refuse_exposed
 from stenograf.httpanswers import BodyLimit, RequestId, install_errors
 from stenograf.httpserver import deadline_protocol
@@ -22,6 +21,7 @@ from stenograf.llm.http import KeyCheck
 from stenograf.llm.models import EngineFactory, ModelHost
 from stenograf.redact import mask_logs
 from stenograf.settings import LlmSettings
+from stenograf.startup import configured, refuse_taken, starting
 
 _NOT_STARTED = 3  # exit code, as uvicorn's own command line has it
 _FINISH_S = 3  # for requests under way when the service is told to stop
@@ -91,19 +91,17 @@ def _engine_settings(settings: LlmSettings) -> EngineSettings:
 
 
 def _hub_cache(settings: LlmSettings) -> Path:
-    # an empty HF_HOME= in .env reads as the current folder, which nobody means
-    if settings.hf_home is None or settings.hf_home == Path():
-        return settings.data_dir / "hugging_face_cache"
-    return settings.hf_home
+    return settings.hf_home or settings.data_dir / "hugging_face_cache"
 
 
 def main() -> None:
     """Read the settings once and serve until a signal comes."""
-    settings = LlmSettings()
+    with starting("model service"):
+        settings = configured(LlmSettings)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    try:
+    with starting("model service"):
         refuse_exposed(
             "model service",
             settings.llm_host,
@@ -112,8 +110,7 @@ def main() -> None:
             allow_no_key=settings.allow_no_key,
             remedy="Set LLM_API_KEY",
         )
-    except StenografError as error:
-        sys.exit(f"The model service does not start. {error.message} {error.hint or ''}".rstrip())
+        refuse_taken("LLM", settings.llm_host, settings.llm_port)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.llm_host,

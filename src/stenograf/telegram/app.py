@@ -19,6 +19,7 @@ from aiogram.utils.token import TokenValidationError
 from stenograf.client import Client
 from stenograf.redact import masked
 from stenograf.settings import TelegramSettings
+from stenograf.startup import configured, refuse_unusable, starting
 from stenograf.telegram import intake
 from stenograf.telegram.crew import Crew
 from stenograf.telegram.guests import Guests
@@ -67,7 +68,9 @@ async def run(settings: TelegramSettings, rhythm: Rhythm | None = None) -> None:
 
 def main() -> None:
     """Read the settings once and be a bot until a signal comes."""
-    settings = TelegramSettings()
+    with starting("bot"):
+        settings = configured(TelegramSettings)
+        refuse_unusable(settings.data_dir)
     _log_to_stderr(settings)
     try:
         asyncio.run(_until_signal(settings))
