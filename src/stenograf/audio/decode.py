@@ -78,6 +78,7 @@ def decode(
     spool: Path,
     limits: DecodeLimits,
     *,
+    on_begin: Callable[[int], None] | None = None,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Decoded:
@@ -85,13 +86,17 @@ def decode(
 
     Sample 0 of the spool is time 0 of the file as players show it: encoder delay is cut off, a
     sound track that starts late has silence in front. Mono is the mean of the channels.
-    `on_progress` and `should_stop` run in the calling thread, some times a second.
+    `on_begin` gets the descriptor of the spool, which stays open until the end: what `on_progress`
+    reports may be read there already. `on_progress` and `should_stop` run in the calling thread,
+    some times a second.
 
     Raises UnsupportedFormat or UndecodableAudio for what is not a readable recording,
     DecodeLimitExceeded where it costs more than `limits`, Cancelled when `should_stop` says so,
     OutOfResources where disk or memory of the server run out, Gone where `source` is not there.
     """
     with _opened(source) as source_fd, _Partial(spool) as partial:
+        if on_begin is not None:
+            on_begin(partial.fd)
         task = ChildTask(
             parent_pid=os.getpid(),
             source_fd=source_fd,

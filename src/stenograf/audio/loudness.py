@@ -25,6 +25,11 @@ def level(measurement: Measurement) -> Level:
     )
 
 
+def known_gain(options: NormalizeOptions) -> float | None:
+    """The gain where it does not depend on the recording; None where that must be heard first."""
+    return 1.0 if options.method == "as is" else None
+
+
 def gain(before: Level, options: NormalizeOptions) -> tuple[float, Levels]:
     """The linear gain for a recording of level `before`, and its level before and after.
 

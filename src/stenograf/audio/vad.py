@@ -47,7 +47,7 @@ class VoiceDetector:
         and lie inside the recording; each includes `speech_pad_ms` on both sides where there is
         room.
         """
-        counted, finder = _Counted(blocks), SpanFinder(options)
+        counted, finder = Counted(blocks), SpanFinder(options)
         spans: list[Span] = []
         for batch in self.probabilities(counted, gain):
             spans += finder.add(batch)
@@ -94,7 +94,9 @@ class VoiceStream:
         return float(speech.reshape(-1)[0])
 
 
-class _Counted:
+class Counted:
+    """Blocks that pass through; `n_samples` counts those that have."""
+
     def __init__(self, blocks: Iterable[Waveform]) -> None:
         self._blocks = blocks
         self.n_samples = 0
