@@ -1,4 +1,8 @@
-"""N windows at the model at a time; each result is stored the moment it is there."""
+"""N windows at the model at a time; each result is stored the moment it is there.
+
+The first window has a head start: the model begins with it alone, so that its text is not kept back
+by a batch, and finds the others waiting when it is done.
+"""
 
 import time
 from collections.abc import Iterator
@@ -14,6 +18,7 @@ from stenograf.backend.stop import Stop
 from stenograf.contract.pcm import wav_bytes
 
 _STOP_CHECK_S = 0.2
+_HEAD_START_S = 0.5
 DRAIN_S = 5.0  # a shutdown waits so long for windows that are at the model
 
 
@@ -37,17 +42,21 @@ class Recognizer:
         Stopped once the stop signal is set.
         """
         waiting = iter(windows)
+        together_at = time.monotonic() + _HEAD_START_S
         pending: dict[Future[Heard], tuple[int, PlannedWindow]] = {}
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="window") as pool:
             try:
                 while True:
-                    for _ in range(self.in_flight - len(pending)):
+                    room = self.in_flight if time.monotonic() >= together_at else 1
+                    for _ in range(room - len(pending)):
                         if (task := next(waiting, None)) is None:
                             break
                         pending[pool.submit(self._recognize, task[1])] = task
                     if not pending:
                         return
                     done, _ = wait(pending, _STOP_CHECK_S, FIRST_COMPLETED)
+                    if done:
+                        together_at = 0.0
                     yield from self._store(done, pending)
                     self.stop.check()
             except Aborted:
