@@ -115,7 +115,7 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             elif self.path == "/v1/models" and server.models is not None:
                 self._send(server.models)
             elif self.path == "/v1/models":
-                row = {"id": server.model, "object": "model", "created": 1, "owned_by": "test"}
+                row = {"id": server.model, "object": "model", "owned_by": "stenograf"}
                 self._send(Reply(body={"object": "list", "data": [row]}))
             else:
                 self._send(Reply(404, {"error": {"code": "not_found", "message": "no"}}))

@@ -2,18 +2,20 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from stenograf.backend.records import Heard
 from stenograf.contract.errors import (
     BadRequest,
     ModelNotFound,
+    ModelNotReady,
     NetworkTimeout,
     OutOfResources,
     Overloaded,
     StenografError,
-    Unauthorized,
     Unavailable,
     by_code,
 )
@@ -22,8 +24,6 @@ from stenograf.contract.transcript import Segment, TokenScore, Word
 from stenograf.transcripts.languages import code_of
 
 _BY_STATUS: Mapping[int, type[StenografError]] = {
-    401: Unauthorized,
-    403: Unauthorized,
     404: ModelNotFound,
     408: NetworkTimeout,
     429: Overloaded,
@@ -31,17 +31,38 @@ _BY_STATUS: Mapping[int, type[StenografError]] = {
     507: OutOfResources,
 }
 _MAX_MESSAGE_CHARS = 500
+_MAX_RETRY_AFTER_S = 3600.0
+_MISSING = "LLM_ENDPOINT names the server, LLM_MODEL the model on it."
 _LEAST_LOGPROB = -100.0  # what stands for minus infinity, which JSON cannot say
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StenografError:
-    """The error that an answer other than 200 means; its class decides whether to try again."""
-    code, message = _code_and_message(body)
+    """The error that an answer other than 200 means; its class decides whether to try again.
+
+    Its sentence is our own service's, or says what another server said.
+    """
+    code, message = _code_and_message(body, headers)
+    retry_after_s = _seconds_of(headers.get("retry-after"))
+    if status in (401, 403):  # the operator's business, not that of whoever sent the recording
+        return ModelNotReady(
+            f"The model service refuses the backend's key. {_quoted(message)}".strip(),
+            hint="Set LLM_API_KEY to the key that it asks for.",
+            retry_after_s=retry_after_s,
+        )
     kind = by_code(code)
-    if kind is StenografError or (status >= 500) != (kind.status >= 500):
+    known = kind is not StenografError
+    if not known or (status >= 500) != (kind.status >= 500):
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else BadRequest)
-    said = message or f"The model service answered with status {status}."
-    return kind(said, retry_after_s=_seconds_of(headers.get("retry-after")))
+    said = message if known else _quoted(message)
+    return kind(
+        said or f"The model service answered with status {status}.",
+        hint=_MISSING if kind is ModelNotFound and not known else None,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _quoted(message: str) -> str:
+    return f"The model service said: {message}" if message else ""
 
 
 def failure_in(status: int, headers: Mapping[str, str], body: bytes) -> StenografError | None:
@@ -53,32 +74,60 @@ def failure_in(status: int, headers: Mapping[str, str], body: bytes) -> Stenogra
         return error_of(status, headers, body)
     if not body.lstrip().startswith(b'{"error"'):
         return None
-    code, _ = _code_and_message(body)
+    code, _ = _code_and_message(body, headers)
     return error_of(by_code(code).status, headers, body)
 
 
-def _code_and_message(body: bytes) -> tuple[str, str]:
+def _code_and_message(body: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        return "", ""
+        plain = headers.get("content-type", "").startswith("text/plain")
+        return "", _sentence(body.decode("utf-8", "replace")) if plain else ""
     error = answer.get("error", answer) if isinstance(answer, dict) else {}
     if not isinstance(error, dict):
-        return "", str(error)[:_MAX_MESSAGE_CHARS]
+        return "", _sentence(error)
     message = error.get("message") or error.get("detail") or ""
-    return str(error.get("code") or ""), str(message)[:_MAX_MESSAGE_CHARS]
+    if isinstance(message, list):  # FastAPI's, one for each field
+        message = "; ".join(_of_field(row) for row in message)
+    return str(error.get("code") or ""), _sentence(message)
+
+
+def _of_field(row: Any) -> str:
+    if not isinstance(row, dict):
+        return str(row)
+    where = row.get("loc")
+    name = str(where[-1]) if isinstance(where, list) and where else ""
+    return f"{name}: {row.get('msg')}" if name else str(row.get("msg"))
+
+
+def _sentence(message: Any) -> str:
+    return " ".join(str(message).split())[:_MAX_MESSAGE_CHARS]
 
 
 def _seconds_of(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    """Seconds or a date, as HTTP has it; None for anything else."""
+    if not retry_after:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), _MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None
 
 
 def read_heard(answer: Any, n_samples: int, asked_language: str) -> Heard:
     """A `verbose_json` answer for a window of `n_samples`, its times in samples of the window.
 
-    Raises Unavailable when the answer does not have that shape.
+    Of an answer with text only, the text is one segment as long as the window. Raises Unavailable
+    when the answer has neither text nor segments, or they are not of that shape.
     """
     try:
+        if not isinstance(answer.get("text"), str) and not isinstance(answer.get("segments"), list):
+            raise ValueError("neither text nor segments")
         segments = [_segment(row, n_samples) for row in answer.get("segments") or ()]
         if not segments and str(answer.get("text") or "").strip():
             segments = [Segment(start=0, end=n_samples, text=str(answer["text"]))]

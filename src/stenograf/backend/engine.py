@@ -1,9 +1,13 @@
-"""Client of the model service: one window in, text with times out, over the OpenAI audio API."""
+"""Client of the model service: one window in, text with times out, over the OpenAI audio API.
+
+The service is ours or any other with that API. To ours goes everything that decides the text, to
+another OpenAI's fields; which one it is, its list of models says.
+"""
 
 import json
+import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +16,9 @@ from urllib.parse import urlsplit
 from stenograf.backend.answers import error_of, failure_in, read_heard
 from stenograf.backend.connection import Aborted, Answer, Connection
 from stenograf.backend.records import Heard
+from stenograf.backend.windowform import WindowForm, our_form, plain_form
 from stenograf.contract.errors import (
+    BadRequest,
     ModelNotReady,
     Overloaded,
     StenografError,
@@ -20,10 +26,14 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.options import TranscribeOptions
 
+_log = logging.getLogger(__name__)
+
 _PROBE_TIMEOUT_S = 3.0
 _MAX_BUSY_WAIT_S = 5.0
 _IDENTITY_KEPT_S = 10.0
 _ABSENCE_KEPT_S = 2.0
+_OURS = "stenograf"
+_NO_TIMES = ("verbose_json", "response_format", "timestamp_granularities")
 
 
 class EngineClient:
@@ -32,13 +42,16 @@ class EngineClient:
     def __init__(
         self, endpoint: str, *, api_key: str = "", model: str = "", window_timeout_s: float = 600.0
     ) -> None:
-        self._root = urlsplit(endpoint.rstrip("/"))
+        """`endpoint` is the server's root, or OpenAI's base address, which ends in /v1."""
+        self._root = urlsplit(endpoint.rstrip("/").removesuffix("/v1"))
         self._api_key = api_key
         self._model = model
         self._window_timeout_s = window_timeout_s
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._known: tuple[float, list[dict[str, Any]] | StenografError] | None = None
+        self._is_ours: bool | None = None
+        self._without_times: set[str] = set()  # models that refused to give any
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
@@ -65,10 +78,12 @@ class EngineClient:
         """Raise ModelNotReady unless the service can take windows now."""
         with self.session() as session:
             answer = session.send("GET", "/ready", timeout_s=_PROBE_TIMEOUT_S)
-            if answer.status == 404:  # another server than ours
+            if answer.status not in (200, 503):  # another server than ours
                 answer = session.send("GET", "/v1/models", timeout_s=_PROBE_TIMEOUT_S)
         if answer.status == 503:
             raise _not_ready(answer)
+        if answer.status == 404 and self._model:
+            return  # a server that lists no models need not: it was named
         if answer.status != 200:
             raise error_of(answer.status, answer.headers, answer.body)
 
@@ -88,11 +103,23 @@ class EngineClient:
         try:
             with self.session() as session:
                 answer = session.send("GET", "/v1/models", timeout_s=_PROBE_TIMEOUT_S)
-            if answer.status != 200:
-                raise error_of(answer.status, answer.headers, answer.body)
-            return time.monotonic() + _IDENTITY_KEPT_S, _model_rows(answer.json())
+            rows = self._rows(answer)
+            self._is_ours = any(row.get("owned_by") == _OURS for row in rows)
+            return time.monotonic() + _IDENTITY_KEPT_S, rows
         except StenografError as error:
             return time.monotonic() + _ABSENCE_KEPT_S, error
+
+    def _rows(self, answer: Answer) -> list[dict[str, Any]]:
+        if answer.status == 404 and self._model:
+            return [{"id": self._model, "object": "model"}]
+        if answer.status == 404:
+            raise ModelNotReady(
+                "The model service lists no models.",
+                hint="Set LLM_MODEL to the one to ask it for.",
+            )
+        if answer.status != 200:
+            raise error_of(answer.status, answer.headers, answer.body)
+        return _model_rows(answer.json())
 
     def model_id(self) -> str:
         """Name of the model that answers when a request names none. Raises Unavailable."""
@@ -112,12 +139,13 @@ class EngineClient:
         A busy service is asked again for `window_timeout_s`. Raises what the service's answer
         means, Aborted when the session was or the work should stop.
         """
-        body, media_type = _form(wav, _fields(options, model))
         deadline = time.monotonic() + self._window_timeout_s
         while True:
+            form = self._form(options, model)
+            body, media_type = form.body(wav)
             answer = session.send(
                 "POST",
-                "/v1/audio/transcriptions",
+                form.path,
                 timeout_s=self._window_timeout_s,
                 body=body,
                 media_type=media_type,
@@ -125,9 +153,38 @@ class EngineClient:
             error = failure_in(answer.status, answer.headers, answer.body)
             if error is None:
                 return read_heard(answer.json(), n_samples, options.decode.language)
-            if not isinstance(error, Overloaded) or time.monotonic() > deadline:
+            if self._gives_no_times(error, model):
+                continue
+            wait_s = self._wait_s(error)
+            if wait_s is None or time.monotonic() + wait_s > deadline:
                 raise error
-            _pause(min(error.retry_after_s or 1.0, _MAX_BUSY_WAIT_S), should_stop)
+            _pause(wait_s, should_stop)
+
+    def _form(self, options: TranscribeOptions, model: str) -> WindowForm:
+        if self._is_ours is None:
+            self.models()
+        if self._is_ours:
+            return our_form(options, model)
+        return plain_form(options, model, times=model not in self._without_times)
+
+    def _gives_no_times(self, error: StenografError, model: str) -> bool:
+        """Whether this is how another server says that the model gives text only; remembered."""
+        if self._is_ours or model in self._without_times or not isinstance(error, BadRequest):
+            return False
+        if not any(name in error.message for name in _NO_TIMES):
+            return False
+        _log.warning("the model %s gives text without times: %s", model, error.message)
+        self._without_times.add(model)
+        return True
+
+    def _wait_s(self, error: StenografError) -> float | None:
+        """When to ask a busy service again; None where it is not that."""
+        if isinstance(error, ModelNotReady) or not isinstance(error, Unavailable):
+            return None
+        if isinstance(error, Overloaded):
+            wait_s = error.retry_after_s or 1.0
+            return min(wait_s, _MAX_BUSY_WAIT_S) if self._is_ours else wait_s
+        return error.retry_after_s
 
 
 def _pause(seconds: float, should_stop: Callable[[], bool]) -> None:
@@ -164,45 +221,3 @@ def _model_rows(answer: Any) -> list[dict[str, Any]]:
     if not named:
         raise Unavailable("The model service names no model.")
     return named
-
-
-def _fields(options: TranscribeOptions, model: str) -> list[tuple[str, str]]:
-    decode, guard = options.decode, options.guard
-    fields = [
-        ("model", model),
-        ("response_format", "verbose_json"),
-        ("task", decode.task),
-        ("temperature", f"{decode.temperature:g}"),
-        ("beam_size", str(decode.beam_size)),
-        ("compression_ratio_threshold", f"{guard.compression_ratio_threshold:g}"),
-        ("logprob_threshold", f"{guard.logprob_threshold:g}"),
-        ("no_speech_threshold", f"{guard.no_speech_threshold:g}"),
-        ("timestamp_granularities[]", "segment"),
-    ]
-    if decode.word_timestamps:
-        fields.append(("timestamp_granularities[]", "word"))
-    if decode.token_logprobs:
-        fields.append(("include[]", "logprobs"))
-    if decode.language == "auto":
-        # Ours detects when asked to; elsewhere to name no language is to ask, and this is ignored.
-        fields.append(("detect_language", "true"))
-    else:
-        fields.append(("language", decode.language))
-    fields += [("languages[]", language) for language in decode.languages]
-    if decode.prompt:
-        fields.append(("prompt", decode.prompt))
-    return fields
-
-
-def _form(wav: bytes, fields: list[tuple[str, str]]) -> tuple[bytes, str]:
-    boundary = f"stenograf-{uuid.uuid4().hex}"
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields
-    ]
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="window.wav"\r\n'
-        "Content-Type: audio/wav\r\n\r\n"
-    )
-    body = b"".join([*parts, head.encode(), wav, f"\r\n--{boundary}--\r\n".encode()])
-    return body, f"multipart/form-data; boundary={boundary}"
