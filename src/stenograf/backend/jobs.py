@@ -81,14 +81,17 @@ class JobStore:
         title: str,
         model: str,
         text: TextRequest | None = None,
+        *,
+        fingerprint: str = "",
     ) -> JobView:
         """Store a request; it joins the computation of the same bytes, options and model.
 
+        `fingerprint` is what the model is made of, where that is known.
         `text` is work for a language model afterwards; it is no part of that computation. Raises
         Overloaded when a new computation, or the text work, would not fit into the queue.
         """
         now = self._clock()
-        key = recognition_key(content.sha256, options, model)
+        key = recognition_key(content.sha256, options, model, fingerprint)
         with self._db.write() as session:
             recognition = session.scalar(select(_R).where(_R.key == key))
             if recognition is None:

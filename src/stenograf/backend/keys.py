@@ -9,9 +9,16 @@ from stenograf.contract.options import TranscribeOptions
 _PREVIEW_CHARS = 160
 
 
-def recognition_key(content_sha256: str, options: TranscribeOptions, model: str) -> str:
-    """One name, 64 hex digits, for the same bytes, the same options and the same model."""
+def recognition_key(
+    content_sha256: str, options: TranscribeOptions, model: str, fingerprint: str = ""
+) -> str:
+    """One name, 64 hex digits, for the same bytes, the same options and the same model.
+
+    The model's `fingerprint` tells its weights from others of the same name, if it is known.
+    """
     named = f"{content_sha256}\n{options.key()}\n{model}"
+    if fingerprint:
+        named += f"\n{fingerprint}"
     return hashlib.sha256(named.encode()).hexdigest()
 
 

@@ -33,6 +33,7 @@ class Claim:
     """The right to work on one recognition, and what earlier attempts left behind."""
 
     id: str
+    key: str
     owner: str
     content_sha256: str
     options: TranscribeOptions
@@ -108,6 +109,7 @@ class Ledger:
         )
         return Claim(
             id=row.id,
+            key=row.key,
             owner=row.lease_owner or "",
             content_sha256=row.content_sha256,
             options=TranscribeOptions.model_validate_json(row.options),
@@ -123,11 +125,14 @@ class Ledger:
         with self._db.write() as session:
             return changed(session, keeping) == 1
 
-    def identify(self, claim: Claim, model: str) -> bool:
-        """Record which model answers. False: another recognition already is that computation;
-        this one's jobs now wait for it.
+    def identify(self, claim: Claim, model: str, fingerprint: str = "") -> bool:
+        """Record which model answers; windows that another one heard are forgotten.
+
+        False: another recognition already is that computation; this one's jobs now wait for it.
         """
-        key = recognition_key(claim.content_sha256, claim.options, model)
+        key = recognition_key(claim.content_sha256, claim.options, model, fingerprint)
+        if key == claim.key:
+            return True
         with self._db.write() as session:
             self._require(session, claim)
             twin = session.scalar(select(_R).where(_R.key == key, _R.id != claim.id))

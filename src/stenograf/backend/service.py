@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub, wait
+from stenograf.backend.identity import fingerprint
 from stenograf.backend.jobs import Content, JobStore
 from stenograf.backend.partial import partial_transcript
 from stenograf.backend.queue import ThreadQueue
@@ -76,7 +77,14 @@ class Service:
         with self._ownership:
             self.uploads.claim(upload.id)
             try:
-                view = self.jobs.submit(content, options, request.title, model, request.text)
+                view = self.jobs.submit(
+                    content,
+                    options,
+                    request.title,
+                    model,
+                    request.text,
+                    fingerprint=fingerprint(self.engine, model),
+                )
             except StenografError:
                 if upload.id not in self.jobs.uploads_in_use():
                     self.uploads.release(upload.id)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stenograf.backend import pipeline
+from stenograf.backend.identity import fingerprint
 from stenograf.backend.ledger import Claim, Ledger, LostLease
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.stop import Reason, Stop, Stopped
@@ -152,7 +153,10 @@ class Worker:
         except ModelNotReady:
             # The sound can be decoded and judged meanwhile; the pipeline asks again.
             return claim.model
-        if model != claim.model and not self._ledger.identify(claim, model):
+        weights = fingerprint(self._tools.engine, model)
+        # a service that only loads says nothing of its weights, and windows should outlive that
+        known = model == claim.model and not weights
+        if not known and not self._ledger.identify(claim, model, weights):
             self.forget(claim.id)
             return None
         return model

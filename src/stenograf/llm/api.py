@@ -165,6 +165,7 @@ class ModelApi:
             "state": str(status.state),
             "loaded": status.state is ModelState.READY,
             "embedded": known.embedded if known else None,
+            "fingerprint": (known.fingerprint or None) if known else None,
             "dtype": known.dtype if known else None,
             "device": known.device if known else None,
             "languages": list(known.languages) if known else None,

@@ -61,6 +61,7 @@ class Capabilities:
     embedded: bool = False
     dtype: str = "float32"
     device: str = "cpu"
+    fingerprint: str = ""  # of the weights and what is read with them
     engine: str = ""
     engine_reason: str = ""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stenograf.llm.engines.base import Capabilities
 from stenograf.llm.engines.factory import EngineSettings
+from stenograf.llm.fingerprint import fingerprint
 from stenograf.llm.whisper.alignment_heads import Heads, alignment_heads
 from stenograf.llm.whisper.checkpoint import CONVERTED, Checkpoint, open_checkpoint
 from stenograf.llm.whisper.features import LogMel
@@ -35,6 +36,7 @@ def capabilities(
         embedded=is_embedded(folder),
         dtype=dtype,
         device=device,
+        fingerprint=fingerprint(folder),
         engine=settings.engine,
         engine_reason=settings.reason,
     )
