@@ -220,6 +220,13 @@ class BackendSettings(_Settings):
     upload_ttl_s: int = Field(
         24 * 3600, ge=60, description="an unfinished or unused upload is removed after this"
     )
+    history_keep_days: float = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="days after which a recording and its text are removed, once work on it is "
+        "over; 0: kept for ever",
+    )
     workers: int = Field(1, ge=1, le=64, description="jobs recognized at the same time")
     windows_in_flight: int = Field(
         2, ge=1, le=64, description="windows of one job at the model at the same time"

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
@@ -61,6 +62,7 @@ _log = logging.getLogger(__name__)
 _JSON_BODY_BYTES = 1024**2
 _CHUNKS_TTL_S = 3600.0
 _KEYS_EVERY_S = 2.0
+_DAY_S = 24 * 3600.0
 _CLOSE_S = DRAIN_S + 1.0
 
 
@@ -88,6 +90,7 @@ class House:
                 Chore("taking back lost leases", min(lease_s / 2, 10.0), self._sweep),
                 Chore("looking for the model service", 1.0, self._wake),
                 Chore("removing expired uploads", 60.0, self._expire),
+                Chore("removing old recordings", 10.0, self._forget),
                 Chore("reading the API keys", _KEYS_EVERY_S, self.keys.sync),
             ]
         )
@@ -167,6 +170,10 @@ class House:
         self.chunks.expire()
         if self._alone is not None:
             self.service.worker.clean(self.recovery.unfinished())
+
+    def _forget(self) -> None:
+        if days := self.settings.history_keep_days:
+            self.service.purge_older(time.time() - days * _DAY_S)
 
 
 def build(settings: BackendSettings) -> House:

@@ -149,6 +149,19 @@ class JobStore:
             else None,
         )
 
+    def ended_before(self, created_before: float, limit: int) -> Sequence[str]:
+        """Ids of the oldest jobs that are over and were created before then, Unix seconds."""
+        final = [status for status in JobStatus if status.final]
+        statement = (
+            select(_J.id)
+            .join(_R, _J.recognition_id == _R.id)
+            .where(_J.created_at < created_before, shown_status().in_(final))
+            .order_by(_J.created_at)
+            .limit(limit)
+        )
+        with self._db.read() as session:
+            return session.scalars(statement).all()
+
     def snapshot(self, job_id: str, after_seq: int) -> Snapshot:
         """The job now, and its windows with a `done_seq` above `after_seq`. Raises NotFound."""
         with self._db.read() as session:

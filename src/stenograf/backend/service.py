@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from stenograf.contract.errors import (
     Conflict,
     ErrorBody,
     ModelNotFound,
+    NotFound,
     OutOfResources,
     StenografError,
     Transient,
@@ -36,6 +38,7 @@ from stenograf.openai_audio.names import DEFAULT_MODEL_NAMES
 from stenograf.patience import START_S
 
 _ASK_AGAIN_S = 10.0
+_PURGED_AT_ONCE = 20
 _POLL_S = 1.0  # another process may change a job without a notice here
 
 
@@ -132,6 +135,12 @@ class Service:
             if removal.upload_id is not None:
                 self.uploads.discard(removal.upload_id)
         self.text.withdrawn(job_id)
+
+    def purge_older(self, created_before: float) -> None:
+        """Remove some of the jobs that are over and were created before then, oldest first."""
+        for job_id in self.jobs.ended_before(created_before, _PURGED_AT_ONCE):
+            with suppress(NotFound):  # somebody was quicker
+                self.purge(job_id)
 
     def drop_unused(self, upload_id: str) -> None:
         """Remove an upload that came to nothing; one that a job refers to stays."""
