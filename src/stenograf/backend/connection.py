@@ -79,12 +79,15 @@ class Connection:
         timeout_s: float,
         body: bytes = b"",
         media_type: str | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request. Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted.
+        """One request, with `more` headers.
 
-        A kept connection that the server closed meanwhile is opened again, once.
+        Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted. A kept connection that the server closed meanwhile is opened again, once.
         """
-        headers = self._headers | ({"Content-Type": media_type} if media_type else {})
+        headers = {**self._headers, **(more or {})}
+        if media_type:
+            headers["Content-Type"] = media_type
         reused = self._connection is not None
         try:
             return self._exchange(method, path, body, headers, timeout_s)

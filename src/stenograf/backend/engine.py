@@ -25,6 +25,7 @@ from stenograf.contract.errors import (
     Unavailable,
 )
 from stenograf.contract.options import TranscribeOptions
+from stenograf.openai_audio.names import RECORDING_HEADER
 
 _log = logging.getLogger(__name__)
 
@@ -133,9 +134,11 @@ class EngineClient:
         options: TranscribeOptions,
         model: str,
         should_stop: Callable[[], bool],
+        recording: str = "",
     ) -> Heard:
         """Recognize one window, a mono 16 kHz WAV file of `n_samples`.
 
+        Windows of one `recording` share its turns at the model, so that none crowds others out.
         A busy service is asked again for `window_timeout_s`. Raises what the service's answer
         means, Aborted when the session was or the work should stop.
         """
@@ -149,6 +152,7 @@ class EngineClient:
                 timeout_s=self._window_timeout_s,
                 body=body,
                 media_type=media_type,
+                more={RECORDING_HEADER: recording} if recording else None,
             )
             error = failure_in(answer.status, answer.headers, answer.body)
             if error is None:

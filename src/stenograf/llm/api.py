@@ -26,11 +26,13 @@ from stenograf.llm.render import Heard, Joined
 from stenograf.llm.sound import cut, read_waveform
 from stenograf.openai_audio import stream
 from stenograf.openai_audio.answers import answer, answer_shape, as_json
+from stenograf.openai_audio.names import RECORDING_HEADER
 from stenograf.openai_audio.patient import patient_answer
 from stenograf.openai_audio.request import AudioRequest, Task
 from stenograf.patience import patient_events
 
 _DECODERS = 4  # bodies decoded at the same time
+_MAX_NAME = 100
 
 Sample = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 
@@ -126,8 +128,8 @@ class ModelApi:
         check_model(model, capabilities)
         return self._describe()
 
-    async def health(self) -> dict[str, str | None]:
-        """The process is alive, whatever the model does; the engine is named once it is loaded."""
+    async def health(self) -> dict[str, str | int | None]:
+        """The process is alive, whatever the model does; the engine is told once it is loaded."""
         return {
             "status": "ok",
             "service": "llm",
@@ -147,11 +149,13 @@ class ModelApi:
         }
         return JSONResponse(body, status_code=200 if status.state.answers else 503)
 
-    def _engine(self) -> dict[str, str | None]:
-        known = self._host.status.capabilities
+    def _engine(self) -> dict[str, str | int | None]:
+        status = self._host.status
+        known, batch = status.capabilities, status.batch
         return {
             "engine": known.engine if known else None,
             "engine_reason": known.engine_reason if known else None,
+            "max_batch": batch.windows if batch else None,
         }
 
     def _describe(self) -> dict[str, Any]:
@@ -184,11 +188,12 @@ class ModelApi:
     ) -> AsyncGenerator[Heard]:
         """Windows one after the other; a client that leaves ends the work."""
         capabilities, batcher = self._host.ready()
+        recording = request.headers.get(RECORDING_HEADER, "")[:_MAX_NAME]
         gone = asyncio.ensure_future(_disconnected(request))
         answer: asyncio.Future[WindowResult] | None = None
         try:
             for offset, window in cut(waveform, capabilities.max_window_samples):
-                answer = asyncio.wrap_future(batcher.submit(window, options))
+                answer = asyncio.wrap_future(batcher.submit(window, options, recording))
                 both: set[asyncio.Future[Any]] = {answer, gone}
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 if not answer.done():

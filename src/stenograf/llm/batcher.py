@@ -7,14 +7,13 @@ nothing, a window that breaks the engine fails alone, a batch too large for the 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 
 from stenograf.contract.errors import OutOfResources, Overloaded, Unavailable
 from stenograf.contract.pcm import Waveform
-from stenograf.llm.engines.base import Engine, EngineOptions, WindowResult
+from stenograf.llm.engines.base import Engine, EngineOptions
 from stenograf.llm.failures import as_ours
+from stenograf.llm.line import Line, Pending
 
 logger = logging.getLogger(__name__)
 
@@ -22,21 +21,6 @@ _FIRST_GUESS_S = 2.0  # per window, until one was measured
 _SMOOTHING = 0.3
 _TRY_LARGER_AFTER = 20  # batches that fitted
 _CLOSE_S = 4.0  # an encoder pass cannot be interrupted; the process ends without it
-
-
-class Pending(Future[WindowResult]):
-    """A window on its way; `cancel()` also reaches one that is being computed."""
-
-    def __init__(self, window: Waveform, options: EngineOptions) -> None:
-        super().__init__()
-        self.window = window
-        self.options = options
-        self.abandoned = False
-
-    def cancel(self) -> bool:
-        """Say that nobody waits any more; False if the computation had begun already."""
-        self.abandoned = True
-        return super().cancel()
 
 
 class Batcher:
@@ -48,47 +32,57 @@ class Batcher:
         *,
         queue_size: int = 64,
         max_batch: int = 1,
+        max_batch_samples: int | None = None,
         max_wait_s: float = 0.0,
         idle_s: float = 0.0,
         on_idle: Callable[[], None] | None = None,
     ) -> None:
-        """`on_idle` is called in the model thread when nothing came for `idle_s`, once per rest."""
+        """A batch has at most `max_batch` windows, `max_batch_samples` long together.
+
+        An idle engine begins at once. One that has just ended a batch gives the callers of that
+        batch `max_wait_s` to come back, and else begins with fewer. `on_idle` is called in the
+        model thread when nothing came for `idle_s`, once per rest.
+        """
         self._engine = engine
         self._queue_size = queue_size
         self._max_batch = max_batch
+        self._max_batch_samples = max_batch_samples
         self._max_wait_s = max_wait_s
         self._idle_s = idle_s
         self._on_idle = on_idle
         self._fits = max_batch  # windows that memory allows at once, as far as is known
         self._fitted = 0  # batches in a row that were as large as that
-        self._waiting: deque[Pending] = deque()
+        self._line = Line()
         self._computing: Sequence[Pending] = ()
         self._changed = threading.Condition()
         self._closed = False
         self._awake = True
         self._window_s = _FIRST_GUESS_S
+        self._last_batch = 0
+        self._last_ended = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    def submit(self, window: Waveform, options: EngineOptions) -> Pending:
+    def submit(self, window: Waveform, options: EngineOptions, recording: str = "") -> Pending:
         """Queue a window, float32 (n_samples,) at 16 kHz, and return its future.
 
+        Windows of one `recording`, any name, share its turns; without a name each is on its own.
         The future raises what the engine raises. Raises Overloaded, with a computed
         `retry_after_s`, when the queue is full, and Unavailable after `close`.
         """
-        pending = Pending(window, options)
+        pending = Pending(window, options, recording)
         with self._changed:
             if self._closed:
                 raise Unavailable("The model service is shutting down.", retry_after_s=10)
-            self._drop_abandoned()
-            if len(self._waiting) >= self._queue_size:
-                ahead = len(self._waiting) + len(self._computing)
+            self._line.drop_abandoned()
+            if len(self._line) >= self._queue_size:
+                ahead = len(self._line) + len(self._computing)
                 raise Overloaded(
-                    f"{len(self._waiting)} windows are waiting for the model already.",
+                    f"{len(self._line)} windows are waiting for the model already.",
                     hint="Send it again after the time in Retry-After.",
                     retry_after_s=ahead * self._window_s,
                 )
-            self._waiting.append(pending)
+            self._line.join(pending)
             self._changed.notify_all()
         return pending
 
@@ -96,8 +90,7 @@ class Batcher:
         """Refuse what waits, abandon what runs, end the thread. Idempotent."""
         with self._changed:
             self._closed = True
-            refused = list(self._waiting)
-            self._waiting.clear()
+            refused = self._line.clear()
             for pending in self._computing:
                 pending.abandoned = True
             self._changed.notify_all()
@@ -112,22 +105,25 @@ class Batcher:
             self._compute(batch)
             with self._changed:
                 self._computing = ()
-                spent_s = (time.monotonic() - started) / len(batch)
+                self._last_batch, self._last_ended = len(batch), time.monotonic()
+                spent_s = (self._last_ended - started) / len(batch)
                 self._window_s += _SMOOTHING * (spent_s - self._window_s)
 
     def _next_batch(self) -> list[Pending]:
-        """Wait for the oldest window and its company; empty when closed."""
+        """Wait for a window and its company; empty when closed."""
         while not self._rest_until_asked():
             if self._on_idle is not None:
                 self._on_idle()
         with self._changed:
             while not self._closed:
-                self._drop_abandoned()
-                if not self._waiting:
+                self._line.drop_abandoned()
+                if not len(self._line):
                     self._changed.wait()
                     continue
-                self._await_company(self._waiting[0].options)
-                batch = [p for p in self._take() if p.set_running_or_notify_cancel()]
+                self._await_company()
+                self._line.drop_abandoned()
+                taken = self._line.take(self._fits, self._max_batch_samples)
+                batch = [p for p in taken if p.set_running_or_notify_cancel()]
                 if batch:
                     self._computing = batch
                     return batch
@@ -137,38 +133,18 @@ class Batcher:
         """Wait until there is work or the end; False when `idle_s` passed before."""
         with self._changed:
             idle_s = self._idle_s if self._on_idle is not None and self._awake else None
-            asked = self._changed.wait_for(lambda: self._closed or self._waiting, idle_s)
+            asked = self._changed.wait_for(lambda: self._closed or len(self._line), idle_s)
             self._awake = bool(asked)
             return bool(asked)
 
-    def _await_company(self, options: EngineOptions) -> None:
-        deadline = time.monotonic() + self._max_wait_s
-        while not self._closed and self._matching(options) < self._fits:
+    def _await_company(self) -> None:
+        """Who was answered just now may send the next window at once."""
+        expected = min(self._fits, self._last_batch)
+        deadline = self._last_ended + self._max_wait_s
+        while not self._closed and self._line.ready() < expected:
             left_s = deadline - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):
                 return
-
-    def _matching(self, options: EngineOptions) -> int:
-        return sum(pending.options == options for pending in self._waiting)
-
-    def _take(self) -> list[Pending]:
-        """Take the oldest window and up to a batch of equals, those of its length first: a batch
-        takes as long as its longest window."""
-        self._drop_abandoned()
-        if not self._waiting:
-            return []
-        oldest = self._waiting[0]
-        equals = [p for p in self._waiting if p.options == oldest.options]
-        length = oldest.window.shape[0]
-        equals.sort(key=lambda p: (p is not oldest, abs(p.window.shape[0] - length)))
-        chosen = {id(pending) for pending in equals[: self._fits]}
-        taken = [p for p in self._waiting if id(p) in chosen]
-        self._waiting = deque(p for p in self._waiting if id(p) not in chosen)
-        return taken
-
-    def _drop_abandoned(self) -> None:
-        if any(pending.abandoned for pending in self._waiting):
-            self._waiting = deque(p for p in self._waiting if not p.abandoned)
 
     def _compute(self, batch: Sequence[Pending]) -> None:
         def stop() -> bool:

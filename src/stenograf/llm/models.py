@@ -13,6 +13,7 @@ from stenograf.contract.errors import Cancelled, ModelNotReady, StenografError
 from stenograf.contract.options import DecodeOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.llm.batcher import Batcher
+from stenograf.llm.batchsize import BatchSize, batch_size
 from stenograf.llm.engines.base import Capabilities, Engine, EngineOptions, RestingEngine
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class ModelStatus:
     progress: float
     detail: str
     capabilities: Capabilities | None = None
+    batch: BatchSize | None = None
 
 
 class ModelHost:
@@ -63,7 +65,8 @@ class ModelHost:
         max_wait_s: float,
         keep_alive_s: float = 0.0,
     ) -> None:
-        """With `keep_alive_s` over 0 an engine that can rest does so after that idle time."""
+        """A `max_batch` of 0 suits the engine; with `keep_alive_s` over 0 an engine that can rest
+        does so after that idle time."""
         self._load = load
         self._keep_alive_s = keep_alive_s
         self._queue_size = queue_size
@@ -133,21 +136,24 @@ class ModelHost:
                 return
             self._engine = engine
             rest = engine.rest if isinstance(engine, RestingEngine) else None
+            capabilities = engine.capabilities
+            batch = batch_size(self._max_batch, capabilities)
             self._batcher = Batcher(
                 engine,
                 queue_size=self._queue_size,
-                max_batch=self._max_batch,
+                max_batch=batch.windows,
+                max_batch_samples=batch.samples,
                 max_wait_s=self._max_wait_s,
                 idle_s=self._keep_alive_s,
                 on_idle=rest if self._keep_alive_s > 0 else None,
             )
-            capabilities = engine.capabilities
-            self._status = ModelStatus(ModelState.READY, 1.0, "Ready.", capabilities)
+            self._status = ModelStatus(ModelState.READY, 1.0, "Ready.", capabilities, batch)
         logger.info(
-            "model ready: %s on %s, %s",
+            "model ready: %s on %s, %s, batches of up to %s",
             capabilities.model,
             capabilities.device,
             capabilities.dtype,
+            batch,
         )
         if capabilities.embedded:
             logger.warning("demo model: knows numbers, dates and short phrases only")

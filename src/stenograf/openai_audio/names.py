@@ -1,4 +1,4 @@
-"""Model names that mean whichever model a service has."""
+"""Names that both ends of OpenAI's audio API of ours know."""
 
 DEFAULT_MODEL_NAMES = frozenset(
     {
@@ -10,4 +10,7 @@ DEFAULT_MODEL_NAMES = frozenset(
         "gpt-transcribe",
     }
 )
-"""What OpenAI's clients send unless told otherwise."""
+"""Model names that OpenAI's clients send unless told otherwise: whichever model a service has."""
+
+RECORDING_HEADER = "X-Recording-Id"
+"""Requests that name the same recording share its turns at the model; any text."""
