@@ -83,7 +83,8 @@ class Connection:
     ) -> Answer:
         """One request, with `more` headers.
 
-        Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted. A kept connection that the server closed meanwhile is opened again, once.
+        Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted. A kept
+        connection that the server closed meanwhile is opened again, once.
         """
         headers = {**self._headers, **(more or {})}
         if media_type:
