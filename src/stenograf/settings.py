@@ -178,10 +178,18 @@ class LlmSettings(_Settings):
     fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")
     llm_max_batch: int = Field(
-        1, ge=1, le=64, description="windows with equal options that share a forward pass"
+        0,
+        ge=0,
+        le=64,
+        description="windows with equal options that share a forward pass; 0: what suits engine "
+        "and device, told in the log and in /health",
     )
     llm_max_wait_ms: int = Field(
-        20, ge=0, le=5_000, description="a batch that is not full waits so long for company"
+        30,
+        ge=0,
+        le=5_000,
+        description="callers who were answered just now may come back so long before a smaller "
+        "batch begins; an idle model begins at once",
     )
     model_keep_alive_s: float = Field(
         0.0,
@@ -227,9 +235,19 @@ class BackendSettings(_Settings):
         description="days after which a recording and its text are removed, once work on it is "
         "over; 0: kept for ever",
     )
-    workers: int = Field(1, ge=1, le=64, description="jobs recognized at the same time")
+    workers: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="jobs under way at the same time, so that a short one need not wait for a long "
+        "one; their windows take turns at the model",
+    )
     windows_in_flight: int = Field(
-        2, ge=1, le=64, description="windows of one job at the model at the same time"
+        8,
+        ge=1,
+        le=64,
+        description="windows of one job at the model at the same time: enough for a batch that "
+        "is computed and one that waits",
     )
     max_queued_jobs: int = Field(200, ge=1, description="jobs that may wait; then 429")
     lease_s: float = Field(30.0, gt=0, description="a worker silent for so long loses its job")
