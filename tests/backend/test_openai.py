@@ -184,7 +184,7 @@ def test_the_job_goes_on_when_the_client_leaves(
 
 def test_models_by_their_own_and_by_openais_names(desk: Desk, model: ModelServer) -> None:
     (row,) = desk.http.get("/v1/models").json()["data"]
-    assert (row["id"], row["object"], row["owned_by"]) == ("model-a", "model", "test")
+    assert (row["id"], row["object"], row["owned_by"]) == ("model-a", "model", "stenograf")
     for name in ("model-a", "whisper-1", "gpt-4o-mini-transcribe-2025-12-15"):
         assert desk.http.get(f"/v1/models/{name}").json() == row
     refused = desk.http.get("/v1/models/gpt-9")

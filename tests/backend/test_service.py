@@ -172,7 +172,7 @@ def test_permanent_failures_are_not_tried_again(desk: Desk, model: ModelServer) 
     model.answer = lambda _: Reply(400, {"error": {"message": "unknown language"}})
     view = desk.wait(desk.submit(wav(noise(1)))["id"])
     assert view["status"] == "failed"
-    assert view["error"]["message"] == "unknown language"
+    assert view["error"]["message"] == "The model service said: unknown language"
     assert len(model.asked) == 1
 
 

@@ -81,12 +81,10 @@ class EngineClient:
             answer = session.send("GET", "/ready", timeout_s=_PROBE_TIMEOUT_S)
             if answer.status not in (200, 503):  # another server than ours
                 answer = session.send("GET", "/v1/models", timeout_s=_PROBE_TIMEOUT_S)
+                self._rows(answer)
+                return
         if answer.status == 503:
             raise _not_ready(answer)
-        if answer.status == 404 and self._model:
-            return  # a server that lists no models need not: it was named
-        if answer.status != 200:
-            raise error_of(answer.status, answer.headers, answer.body)
 
     def models(self) -> list[dict[str, Any]]:
         """Rows of the service's `/v1/models`, remembered for some seconds. Raises Unavailable."""
@@ -111,6 +109,7 @@ class EngineClient:
             return time.monotonic() + _ABSENCE_KEPT_S, error
 
     def _rows(self, answer: Answer) -> list[dict[str, Any]]:
+        """What `/v1/models` says; a server that has none need not, where its model was named."""
         if answer.status == 404 and self._model:
             return [{"id": self._model, "object": "model"}]
         if answer.status == 404:
