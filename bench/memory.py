@@ -20,6 +20,7 @@ GOAL_BYTES = 60 * MIB
 _PIPELINE = """
 import json, resource, sys
 from pathlib import Path
+from stenograf.audio import decode_process
 from stenograf.audio.decode import DecodeLimits, decode
 from stenograf.audio.loudness import gain
 from stenograf.audio.spool import Spool
@@ -28,6 +29,7 @@ from stenograf.audio.windows import cut, quietest_in
 from stenograf.contract.options import CutOptions, NormalizeOptions
 source, spool_path = map(Path, sys.argv[1:])
 decoded = decode(source, spool_path, DecodeLimits(min_free_bytes=0))
+decode_process.shut_down()  # the system tells its peak only of what has ended
 factor, _ = gain(decoded.level, NormalizeOptions())
 with Spool(spool_path) as spool:
     options = CutOptions()

@@ -73,7 +73,7 @@ class Usage:
 def measured(services: Mapping[str, int]) -> Iterator[dict[str, Usage]]:
     """Measure process trees by name and root pid; figures are there when the block has ended."""
     usage = {name: Usage() for name in services}
-    before = {name: _cpu_s(pid) for name, pid in services.items()}
+    before = {name: cpu_s(pid) for name, pid in services.items()}
     ended = threading.Event()
     sampler = threading.Thread(target=_sample, args=(services, usage, ended))
     sampler.start()
@@ -83,7 +83,7 @@ def measured(services: Mapping[str, int]) -> Iterator[dict[str, Usage]]:
         ended.set()
         sampler.join()
         for name, pid in services.items():
-            usage[name].cpu_s = _cpu_s(pid) - before[name]
+            usage[name].cpu_s = cpu_s(pid) - before[name]
 
 
 def _sample(
@@ -102,8 +102,8 @@ def _tree(pid: int) -> list[psutil.Process]:
     return []
 
 
-def _cpu_s(pid: int) -> float:
-    """Of the tree, children that have ended and were waited for included."""
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process tree, children that have ended and were waited for included."""
     total = 0.0
     for process in _tree(pid):
         with suppress(psutil.NoSuchProcess):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from stenograf.contract.errors import (
     UndecodableAudio,
 )
 
+from ..waiting import until
 from .conftest import LIMITS
 from .sounds import wav
 
@@ -45,12 +45,15 @@ def test_a_recording_may_be_decoded_in_part(endless: Path) -> None:
     assert 12 <= decoded.n_samples / 16_000 < 20
 
 
+_SERVER = "stenograf.audio.decode_server"
+
+
 def _children() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if any("decode_child" in word for word in child.cmdline())
-    ]
+    """The decoding processes this one has running."""
+    (server,) = (
+        child for child in psutil.Process().children() if _SERVER in " ".join(child.cmdline())
+    )
+    return server.children()
 
 
 def _fails(source: Path, error: type[StenografError], **options: Any) -> StenografError:
@@ -73,7 +76,7 @@ def test_a_recording_that_is_too_long(endless: Path) -> None:
 def test_a_decoding_that_takes_too_long(endless: Path) -> None:
     started = time.monotonic()
     _fails(endless, DecodeLimitExceeded, timeout_s=0.7, max_duration_s=1e6)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_spool_that_would_be_too_large(endless: Path) -> None:
@@ -177,7 +180,7 @@ def test_the_process_can_open_nothing_more(endless: Path) -> None:
     with endless.open("rb") as source, (endless.parent / "s").open("wb") as spool:
         fds = (source.fileno(), spool.fileno())
         task = {
-            "parent_pid": os.getpid(), "source_fd": fds[0], "spool_fd": fds[1], "timeout_s": 9,
+            "source_fd": fds[0], "spool_fd": fds[1], "timeout_s": 9,
             "max_duration_s": 9, "max_spool_bytes": 9, "memory_bytes": 2**30, "min_free_bytes": 0,
         }  # fmt: skip
         answer = subprocess.run(
@@ -197,21 +200,33 @@ def test_the_process_dies_with_its_parent(endless: Path) -> None:
     parent = psutil.Popen(
         [sys.executable, "-c", program, str(endless), str(endless.parent / "spool")]
     )
-    child = _wait_for(lambda: next(iter(parent.children()), None))
-    time.sleep(0.5)  # let it come past its own start
-    assert child.is_running()
+    until(lambda: len(parent.children(recursive=True)) == 2)
+    both = parent.children(recursive=True)
+    time.sleep(0.5)  # let them come past their own start
+    assert all(process.is_running() for process in both)
     parent.kill()
-    parent.wait()
-    _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    parent.wait(20)
+    until(lambda: all(map(_ended, both)))
 
 
-def _wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    pytest.fail("it did not happen in 10 seconds")
+def _ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_the_next_recording_does_without_a_server_that_was_killed(
+    endless: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    def kill(done: int, total: int | None) -> None:
+        parent = psutil.Process(_children()[0].ppid())
+        parent.send_signal(how)
+        parent.wait(20)
+
+    with pytest.raises(StenografError):
+        decode(endless, tmp_path / "spool", replace(LIMITS, max_duration_s=1e6), on_progress=kill)
+    short = tmp_path / "short.wav"
+    short.write_bytes(wav(b"\x00\x20" * 1000))
+    assert decode(short, tmp_path / "spool", LIMITS).n_samples == 1000
 
 
 def test_a_worker_that_was_given_up_does_not_disturb_its_successor(
@@ -223,11 +238,11 @@ def test_a_worker_that_was_given_up_does_not_disturb_its_successor(
     given_up = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         old = pool.submit(decode, endless, spool, limits, should_stop=given_up.is_set)
-        _wait_for(lambda: (tmp_path / "spool.part").exists())
+        until(lambda: (tmp_path / "spool.part").exists())
         assert decode(short, spool, limits).n_samples == 1000
         given_up.set()
         with pytest.raises(Cancelled):
-            old.result()
+            old.result(60)
     assert spool.stat().st_size == 4000
     assert not (tmp_path / "spool.part").exists()
 

@@ -98,7 +98,6 @@ def decode(
         if on_begin is not None:
             on_begin(partial.fd)
         task = ChildTask(
-            parent_pid=os.getpid(),
             source_fd=source_fd,
             spool_fd=partial.fd,
             **dataclasses.asdict(limits),

@@ -1,15 +1,14 @@
-"""The decoding process: `python -m stenograf.audio.decode_child '{…}'`, started by `decode`.
+"""What the decoding process does; `decode_server` starts it, one for each file.
 
-It gets an open source, an open spool and its limits as JSON, takes away its own right to open
-anything more, and answers in lines of JSON on standard output: progress, then one result or one
-error. Whatever a file does to FFmpeg happens here and ends with this process.
+It has an open source, an open spool and its limits, takes away its own right to open anything more,
+and answers in lines of JSON on standard output: progress, then one result or one error. Whatever a
+file does to FFmpeg happens here and ends with this process.
 """
 
 import errno
 import json
 import os
 import resource
-import signal
 import sys
 import time
 from itertools import chain
@@ -29,19 +28,22 @@ from stenograf.audio.mix import Mixer
 from stenograf.audio.spool import SAMPLE_BYTES, SpoolWriter
 from stenograf.audio.task import ChildTask
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
-from stenograf.lifeline import end_with_parent
 
 _PROGRESS_EVERY_S = 0.2
 _LOOK_AT_DISK_EVERY_SAMPLES = 600 * SAMPLE_RATE
 
 
-def main(argument: str) -> int:
-    """Decode as the task in `argument` says; the answer's last line holds the outcome."""
-    task = ChildTask(**json.loads(argument))
-    end_with_parent(task.parent_pid, signal.SIGKILL)
+def rehearse() -> None:
+    """Measure a second of sound, so that what numpy loads and allocates on first use is there."""
+    meter = Meter()
+    meter.add(np.ones(SAMPLE_RATE, np.float32))
+    assert meter.measurement.rms
+
+
+def main(task: ChildTask) -> int:
+    """Decode as `task` says; the answer's last line holds the outcome. Gives the exit code."""
     av.logging.set_libav_level(av.logging.PANIC)
     try:
-        _rehearse()
         _limit_resources(task)
         _say({"result": _decode(task)})
     except NotReadable as error:
@@ -178,13 +180,6 @@ def _limit_resources(task: ChildTask) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
-def _rehearse() -> None:
-    """Measure a second of sound, so that what numpy loads and allocates on first use is there."""
-    meter = Meter()
-    meter.add(np.ones(SAMPLE_RATE, np.float32))
-    assert meter.measurement.rms
-
-
 def _say(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
@@ -192,7 +187,3 @@ def _say(line: dict[str, Any]) -> None:
 
 def _say_error(code: str, message: str, hint: str | None = None, detail: str | None = None) -> None:
     _say({"error": {"code": code, "message": message, "hint": hint, "detail": detail}})
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -1,20 +1,17 @@
-"""Running the decoding process: start it, listen to it, end it, tell what became of it."""
+"""Running a decoding process: listen to it, bound it, tell what became of it."""
 
 import contextlib
 import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
-import stenograf
+from stenograf.audio.decode_starter import Starter
 from stenograf.audio.task import ChildTask
 from stenograf.contract.errors import (
     Cancelled,
@@ -31,9 +28,8 @@ OnProgress = Callable[[int, int | None], None]
 WENT_WRONG = "Decoding this file went wrong."
 
 _POLL_S = 0.1  # how late a cancel or a timeout is noticed
-_LAST_BREATH_S = 5.0
 _LONGEST_ANSWER_BYTES = 4 * 1024**2
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
+_STARTER = Starter()
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -43,20 +39,13 @@ def run(
     """Start the process, follow it to its end, give back its result or raise its error."""
     outcome: dict[str, Any] = {}
     with TemporaryFile() as complaints:
-        process = _start(task, complaints)
-        try:
-            for line in _lines(process, task.timeout_s, should_stop):
+        with _STARTER.started(task, complaints) as process:
+            for line in _lines(process.output, task.timeout_s, should_stop):
                 if "progress" in line:
                     on_progress(*line["progress"])
                 else:
                     outcome = line
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_LAST_BREATH_S)  # how it ends tells what happened to it
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
+            process.wait()  # how it ends tells what happened to it
         if "result" not in outcome:
             complaints.seek(0)
             raise _error(outcome.get("error"), process.returncode, complaints.read(4096))
@@ -64,31 +53,19 @@ def run(
     return result
 
 
-def _start(task: ChildTask, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "stenograf.audio.decode_child", json.dumps(vars(task))]
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            pass_fds=(task.source_fd, task.spool_fd),
-            env=_environment(),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise OutOfResources(f"Decoding cannot be started: {error.strerror}.") from error
+def shut_down() -> None:
+    """End what is kept ready for the next recording; safe at any moment between two."""
+    _STARTER.shut_down()
 
 
 def _lines(
-    process: subprocess.Popen[bytes], timeout_s: float, should_stop: Callable[[], bool]
+    output: int, timeout_s: float, should_stop: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
     """The process's answers as they come, until it closes its output."""
-    assert process.stdout is not None
     deadline = time.monotonic() + timeout_s
     rest = b""
     with DefaultSelector() as selector:
-        selector.register(process.stdout, EVENT_READ)
+        selector.register(output, EVENT_READ)
         while True:
             if should_stop():
                 raise Cancelled("Decoding was cancelled.")
@@ -96,7 +73,7 @@ def _lines(
                 raise _too_slow(timeout_s)
             if not selector.select(_POLL_S):
                 continue
-            piece = os.read(process.stdout.fileno(), 65536)
+            piece = os.read(output, 65536)
             if not piece:
                 return
             *whole, rest = (rest + piece).split(b"\n")
@@ -113,7 +90,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     raise UndecodableAudio(WENT_WRONG)
 
 
-def _error(answer: Any, returncode: int, complaints: bytes) -> StenografError:
+def _error(answer: Any, returncode: int | None, complaints: bytes) -> StenografError:
     if answer is not None:
         if answer.get("detail"):
             _LOGGER.error("decoding failed unexpectedly: %s", answer["detail"])
@@ -122,7 +99,7 @@ def _error(answer: Any, returncode: int, complaints: bytes) -> StenografError:
         return _too_slow(None)
     if returncode == -signal.SIGKILL:
         return OutOfResources("The server ran out of memory while decoding this file.")
-    if returncode < 0:
+    if returncode is not None and returncode < 0:
         return UndecodableAudio(
             "The file is damaged in a way that crashes its decoder.",
             hint="Convert it to WAV, MP3 or FLAC and try again.",
@@ -137,10 +114,3 @@ def _too_slow(timeout_s: float | None) -> DecodeLimitExceeded:
         f"Decoding this file takes more time than {bound}.",
         hint="Convert it to WAV, MP3 or FLAC, or cut it into shorter recordings.",
     )
-
-
-def _environment() -> dict[str, str]:
-    """Little of ours: no secrets, one thread, and the package from where this process has it."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    package_root = Path(stenograf.__file__).resolve().parents[1]
-    return kept | {"PYTHONPATH": str(package_root), "OPENBLAS_NUM_THREADS": "1"}

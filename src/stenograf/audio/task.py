@@ -5,9 +5,8 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ChildTask:
-    """One file to decode; the descriptors are inherited, the rest are bounds."""
+    """One file to decode: descriptors of whoever holds the task, and bounds."""
 
-    parent_pid: int
     source_fd: int
     spool_fd: int
     timeout_s: float
