@@ -57,7 +57,7 @@ def canary(tmp_path: Path) -> Iterator[Canary]:
         thread.start()
         yield found
         running.set()
-        thread.join()
+        thread.join(20)
 
 
 PLAYLISTS = {
@@ -111,7 +111,7 @@ def test_a_file_cannot_make_the_server_open_another(
     started = time.monotonic()
     with pytest.raises(UnsupportedFormat):
         decode(source, tmp_path / "spool", LIMITS)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert not canary.connections
 
 

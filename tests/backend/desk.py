@@ -1,5 +1,6 @@
 """The backend in process, with its lifespan running, as a client sees it."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from fastapi.testclient import TestClient
 
 from stenograf.backend.app import House, create_app
 from stenograf.settings import BackendSettings
+
+from ..waiting import until as until
 
 NO_VAD = {"cut": {"vad": False, "chunk_size_s": 2}}
 
@@ -61,7 +64,7 @@ class Desk:
         view: dict[str, Any] = self.http.get(f"/v1/jobs/{job_id}").json()
         return view
 
-    def wait(self, job_id: str, *statuses: str, timeout_s: float = 20.0) -> dict[str, Any]:
+    def wait(self, job_id: str, *statuses: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The job once it has one of `statuses`, by default a final one."""
         wanted = statuses or ("completed", "failed", "cancelled")
         deadline = time.monotonic() + timeout_s
@@ -70,10 +73,11 @@ class Desk:
             time.sleep(0.03)
         return view
 
-
-def until(condition: Any, timeout_s: float = 10.0) -> None:
-    """Wait for a condition that other threads make true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
+    def events(self, job_id: str, timeout_s: float = 60.0, **how: Any) -> str:
+        """The events of a job to their end, which comes early where the job does not end."""
+        too_late = threading.Timer(timeout_s, self.house.service.hub.close)
+        too_late.start()
+        try:
+            return self.http.get(f"/v1/jobs/{job_id}/events", **how).text
+        finally:
+            too_late.cancel()

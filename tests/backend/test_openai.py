@@ -19,6 +19,7 @@ from .sounds import noise, silence, wav
 
 URL = "/v1/audio/transcriptions"
 FORM = {"model": "whisper-1"}
+IMPATIENT = httpx.Timeout(30, read=1.0)
 SPEECH = (Path(__file__).parents[2] / "data/samples/extension_ru.flac").read_bytes()
 
 
@@ -175,7 +176,10 @@ def test_the_job_goes_on_when_the_client_leaves(
     served: str, desk: Desk, model: ModelServer
 ) -> None:
     model.answer = lambda asked: Reply(body=heard(asked), delay_s=2.0)
-    with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.25) as client:
+    with (
+        pytest.raises(httpx.ReadTimeout),
+        httpx.Client(timeout=IMPATIENT) as client,
+    ):
         client.post(f"{served}{URL}", data=FORM, files={"file": ("a.flac", SPEECH)})
     until(lambda: desk.http.get("/v1/jobs").json()["data"])
     job = desk.http.get("/v1/jobs").json()["data"][0]

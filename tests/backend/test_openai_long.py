@@ -27,6 +27,7 @@ URL = "/v1/audio/transcriptions"
 SDK_TIMEOUT_S = 2.5
 JOB_S = 6.0
 OURS = {"vad": "false"}
+IMPATIENT = httpx.Timeout(30, read=1.0)
 
 
 @pytest.fixture
@@ -124,7 +125,10 @@ def test_three_posts_of_the_same_bytes_are_one_recognition(
     slowly(model, 3.0)
     with Desk(tmp_path, model.url, answer_start_s=60) as desk, serving(desk.app) as url:
         for _ in range(2):
-            with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.7) as impatient:
+            with (
+                pytest.raises(httpx.ReadTimeout),
+                httpx.Client(timeout=IMPATIENT) as impatient,
+            ):
                 impatient.post(url + URL, data=OURS, files={"file": file()})
         with httpx.Client(timeout=30) as patient:
             answer = patient.post(url + URL, data=OURS, files={"file": file()})

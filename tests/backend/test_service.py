@@ -310,7 +310,7 @@ def test_events_resume_after_the_last_one_seen(desk: Desk, model: ModelServer) -
 
 
 def read_events(desk: Desk, job_id: str, **how: object) -> list[tuple[str, str, str]]:
-    body = desk.http.get(f"/v1/jobs/{job_id}/events", **how).text  # type: ignore[arg-type]
+    body = desk.events(job_id, **how)
     events = []
     for block in body.split("\n\n"):
         fields = dict(

@@ -1,6 +1,5 @@
 """kill -9 in the middle of text work, with the real services and real recognized text."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin
@@ -9,6 +8,7 @@ import jiwer
 import requests
 
 from ..servers import SAMPLES, Process
+from ..waiting import until
 from .chat_server import ChatServer, Said
 
 SOUND = SAMPLES / "extension_ru.flac"
@@ -32,15 +32,6 @@ def job_with_text(url: str, task: str) -> str:
     return f"{url}/v1/jobs/{answer.json()['id']}"
 
 
-def wait(condition: Callable[[], Any]) -> Any:
-    """What the condition gives once it is true."""
-    deadline = time.monotonic() + 90
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.1)
-    return found
-
-
 def final(job: str) -> dict[str, Any] | None:
     """The job if nothing more will happen to it."""
     view: dict[str, Any] = requests.get(job, timeout=10).json()
@@ -53,12 +44,12 @@ def test_a_killed_backend_does_its_text_work_after_the_start(
     backend = make_backend(TEXT_LLM_URL=chat.url, TEXT_LLM_MODEL="m")
     chat.answer = lambda _: Said("никогда", delay_s=120)
     job = job_with_text(backend.url, "punctuation")
-    wait(lambda: chat.asked)
+    until(lambda: chat.asked)
     backend.kill()
-    wait(lambda: chat.gone_clients)
+    until(lambda: chat.gone_clients)
     chat.answer = lambda asked: Said(f"{asked.text.capitalize()}.")
     backend.start()
-    view = wait(lambda: final(job))
+    view = until(lambda: final(job), 90)
     assert view["status"] == "completed"
     assert view["stages"]["text"]["state"] == "ok"
     (text,) = requests.get(f"{job}/text", timeout=10).json()["data"]

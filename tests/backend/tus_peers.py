@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 VERSION = {"Tus-Resumable": "1.0.0"}
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
 MAX_BYTES = 64 * 1024**2
+STALL_S = 2.0  # how long a sender may say nothing before a rival takes its place
 
 
 def encoded(**pairs: str) -> str:
@@ -127,7 +128,7 @@ def running(command: list[str]) -> Iterator[Peer]:
 
 
 def ours(root: Path) -> contextlib.AbstractContextManager[Peer]:
-    return running([sys.executable, str(HERE / "tus_server.py"), str(root)])
+    return running([sys.executable, str(HERE / "tus_server.py"), str(root), str(STALL_S)])
 
 
 def official(root: Path, modules: Path) -> contextlib.AbstractContextManager[Peer]:

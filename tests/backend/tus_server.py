@@ -1,4 +1,4 @@
-"""A process that serves nothing but uploads: `python tus_server.py ROOT PORT MAX_BYTES`.
+"""A process that serves nothing but uploads: `python tus_server.py ROOT STALL_S PORT MAX_BYTES`.
 
 The one that serves is a child; when it is killed the parent, which never touched the store,
 forks another, so that a test may kill often without waiting for imports.
@@ -32,9 +32,10 @@ def main() -> None:
 
 def serve() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    root, port, max_bytes = sys.argv[1:]
+    root, stall_s, port, max_bytes = sys.argv[1:]
+    store = UploadStore(Path(root), max_bytes=int(max_bytes), stall_s=float(stall_s))
     app = FastAPI()
-    app.include_router(router(UploadStore(Path(root), max_bytes=int(max_bytes))))
+    app.include_router(router(store))
     uvicorn.run(
         app,
         port=int(port),

@@ -35,7 +35,7 @@ LONG_S = 600
 PROBE_EVERY_S = 0.02
 HEALTH_P99_S = 0.05
 """What a quiet machine keeps; `STENOGRAF_QUIET=1` makes the test insist on it."""
-HEALTH_P99_BUSY_S = 1.0
+HEALTH_P99_BUSY_S = 2.5
 
 
 @pytest.fixture(scope="module")

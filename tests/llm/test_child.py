@@ -106,7 +106,7 @@ def test_who_gave_up_is_let_go_and_the_next_answer_is_the_right_one(
     began = time.monotonic()
     with pytest.raises(Cancelled):
         engine.transcribe([NOISE], EngineOptions(), lambda: time.monotonic() - began > 0.3)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert engine.loaded
     began = time.monotonic()
     with pytest.raises(Cancelled):
@@ -132,7 +132,7 @@ def test_the_process_ends_when_the_service_is_killed(tmp_path: Path) -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not gone(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert gone(pid)

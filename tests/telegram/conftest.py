@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from stenograf.telegram.app import run
 from stenograf.telegram.progress import Rhythm
 
 from ..servers import SAMPLES, Process
+from ..waiting import until as until
 from .bot_api import PERSON, TOKEN, BotApi
 
 NO_PROGRESS = Rhythm(first_s=3600)
@@ -91,14 +91,6 @@ def bot_process(folder: Path, **environment: str) -> Process:
     bot = Process("stenograf.telegram", settings, "", folder / "bot.log")
     bot.launch()
     return bot
-
-
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-    """Wait for something that other threads make true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
 
 
 def sample(name: str) -> bytes:
