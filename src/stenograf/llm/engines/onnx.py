@@ -25,6 +25,7 @@ from stenograf.llm.engines.base import (
 )
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.token_times import Token, segments
+from stenograf.llm.fingerprint import fingerprint
 from stenograf.llm.models import Report
 from stenograf.llm.whisper.hardware import available_cores
 from stenograf.llm.whisper.hub import served_name
@@ -117,6 +118,7 @@ def load_onnx(settings: EngineSettings, report: Report) -> OnnxEngine:
             lacks=_LACKS,
             dtype=quantization or "float32",
             device="cuda" if len(providers) > 1 else "cpu",
+            fingerprint=fingerprint(files.folder),
             engine=settings.engine,
             engine_reason=settings.reason,
         ),
