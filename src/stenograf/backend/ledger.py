@@ -158,17 +158,23 @@ class Ledger:
             sound=sound.model_dump_json(),
             overview=overview.model_dump_json(),
             duration=sound.n_samples,
-            plan=None,
         )
 
     def keep_plan(self, claim: Claim, plan: Plan) -> None:
-        """The windows are decided; they never change while results of them are stored."""
+        """The windows so far; they never change while results of them are stored."""
         self._write(
             claim,
             plan=plan.model_dump_json(),
-            speech=plan.n_samples,
-            windows_total=len(plan.windows),
+            speech=plan.n_samples if plan.complete else None,
+            windows_total=len(plan.windows) if plan.complete else None,
         )
+
+    def forget_windows(self, claim: Claim) -> None:
+        """Every window is to be recognized again."""
+        with self._db.write() as session:
+            self._require(session, claim)
+            session.execute(delete(WindowRow).where(WindowRow.recognition_id == claim.id))
+            session.execute(_held(claim).values(done=0, windows_done=0))
 
     def begin_recognizing(self, claim: Claim) -> None:
         """Start the clock that the expected end is computed from."""

@@ -1,5 +1,6 @@
 """What one run of the pipeline reads and writes, bound to its claim."""
 
+import threading
 from collections.abc import Callable
 
 from stenograf.audio.decode import Decoded
@@ -8,14 +9,21 @@ from stenograf.backend.records import Heard, Plan
 from stenograf.contract.jobs import Overview, Stage
 from stenograf.contract.options import TranscribeOptions
 
+_ORDER = list(Stage)
+
 
 class Notebook:
-    """The stored state of one recognition; every write tells those who watch it."""
+    """The stored state of one recognition; every write tells those who watch it.
+
+    Any thread of the run may write.
+    """
 
     def __init__(self, ledger: Ledger, claim: Claim, publish: Callable[[str], None]) -> None:
         self._ledger = ledger
         self._claim = claim
         self._publish = publish
+        self._lock = threading.Lock()
+        self._stage = Stage.WAITING
 
     @property
     def options(self) -> TranscribeOptions:
@@ -29,15 +37,19 @@ class Notebook:
 
     @property
     def plan(self) -> Plan | None:
-        """The windows of an earlier attempt."""
+        """The windows of an earlier attempt, perhaps not all of them."""
         return self._claim.plan
 
     def stage(self, stage: Stage) -> None:
-        """Say what is being done."""
-        if stage is Stage.RECOGNIZING:
-            self._ledger.begin_recognizing(self._claim)
-        else:
-            self._ledger.stage(self._claim, stage)
+        """Say what is being done; of steps that overlap the later one, so it never goes back."""
+        with self._lock:
+            if _ORDER.index(stage) <= _ORDER.index(self._stage):
+                return
+            self._stage = stage
+            if stage is Stage.RECOGNIZING:
+                self._ledger.begin_recognizing(self._claim)
+            else:
+                self._ledger.stage(self._claim, stage)
         self._publish(self._claim.id)
 
     def keep_sound(self, sound: Decoded, overview: Overview) -> None:
@@ -46,13 +58,18 @@ class Notebook:
         self._publish(self._claim.id)
 
     def keep_plan(self, plan: Plan) -> None:
-        """The windows are decided."""
+        """The windows that are decided."""
         self._ledger.keep_plan(self._claim, plan)
         self._publish(self._claim.id)
 
     def results(self) -> dict[int, Heard]:
         """Windows recognized by earlier attempts, by index."""
         return self._ledger.results(self._claim)
+
+    def forget_results(self) -> None:
+        """What earlier attempts recognized belongs to other windows."""
+        self._ledger.forget_windows(self._claim)
+        self._publish(self._claim.id)
 
     def store(self, index: int, n_samples: int, heard: Heard) -> None:
         """Keep one window's text. Raises LostLease."""

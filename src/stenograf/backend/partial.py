@@ -30,14 +30,21 @@ def speech_of(plan: Plan, options: TranscribeOptions) -> Sequence[tuple[int, int
     return [(span.start, span.end) for span in plan.spans] if options.cut.vad else None
 
 
+def known_duration(snapshot: Snapshot) -> int:
+    """Samples of the recording; while it is still decoded, those that windows are known of."""
+    if snapshot.view.duration_s is not None:
+        return round(snapshot.view.duration_s * SAMPLE_RATE)
+    windows = snapshot.plan.windows
+    return windows[-1].end if windows else 0
+
+
 def partial_transcript(snapshot: Snapshot) -> Transcript:
     """Every window of the snapshot as one transcript."""
     view = snapshot.view
-    duration = round((view.duration_s or 0.0) * SAMPLE_RATE)
     plan = snapshot.plan
     transcript = assemble(
         [window_result(plan, window.index, window.heard) for window in snapshot.windows],
-        duration=duration,
+        duration=known_duration(snapshot),
         options=view.options,
         speech=speech_of(plan, view.options),
     )

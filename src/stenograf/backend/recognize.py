@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from stenograf.audio.spool import Spool
 from stenograf.backend.connection import Aborted, Connection
 from stenograf.backend.engine import EngineClient
+from stenograf.backend.feed import Feed, Task
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.records import Heard, PlannedWindow
 from stenograf.backend.stop import Stop
 from stenograf.contract.pcm import wav_bytes
 
 _STOP_CHECK_S = 0.2
+_LOOK_S = 0.05  # how late a new window is noticed while others are at the model
 _HEAD_START_S = 0.5
 DRAIN_S = 5.0  # a shutdown waits so long for windows that are at the model
 
@@ -35,26 +37,28 @@ class Recognizer:
     stop: Stop
     _sessions: set[Connection] = field(default_factory=set)
 
-    def run(self, windows: list[tuple[int, PlannedWindow]]) -> Iterator[tuple[int, Heard]]:
-        """Recognize and store windows; yields (index, result) as they finish.
+    def run(self, feed: Feed) -> Iterator[tuple[int, Heard]]:
+        """Recognize and store windows as they come; yields (index, result) as they finish.
 
-        Raises the first error of a window after the others in flight are stored or ended;
-        Stopped once the stop signal is set.
+        Raises the first error of a window or of the feed after the windows in flight are stored or
+        ended; Stopped once the stop signal is set.
         """
-        waiting = iter(windows)
         together_at = time.monotonic() + _HEAD_START_S
-        pending: dict[Future[Heard], tuple[int, PlannedWindow]] = {}
+        pending: dict[Future[Heard], Task] = {}
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="window") as pool:
             try:
                 while True:
                     room = self.in_flight if time.monotonic() >= together_at else 1
-                    for _ in range(room - len(pending)):
-                        if (task := next(waiting, None)) is None:
-                            break
+                    while len(pending) < room and (task := feed.take()) is not None:
                         pending[pool.submit(self._recognize, task[1])] = task
-                    if not pending:
+                    if feed.ended and not pending:
                         return
-                    done, _ = wait(pending, _STOP_CHECK_S, FIRST_COMPLETED)
+                    if not pending:
+                        feed.wait(_STOP_CHECK_S)
+                    # A window may be found as well as finished, and only one can be waited for.
+                    starved = len(pending) < room and not feed.ended
+                    pause_s = _LOOK_S if starved else _STOP_CHECK_S
+                    done, _ = wait(pending, pause_s if pending else 0.0, FIRST_COMPLETED)
                     if done:
                         together_at = 0.0
                     yield from self._store(done, pending)
@@ -66,7 +70,7 @@ class Recognizer:
                 self._wind_up(pending)
 
     def _store(
-        self, done: set[Future[Heard]], pending: dict[Future[Heard], tuple[int, PlannedWindow]]
+        self, done: set[Future[Heard]], pending: dict[Future[Heard], Task]
     ) -> Iterator[tuple[int, Heard]]:
         failed: BaseException | None = None
         for future in done:
@@ -78,7 +82,7 @@ class Recognizer:
         if failed is not None:
             raise failed
 
-    def _wind_up(self, pending: dict[Future[Heard], tuple[int, PlannedWindow]]) -> None:
+    def _wind_up(self, pending: dict[Future[Heard], Task]) -> None:
         """End what is in flight; on a shutdown or a neighbour's failure, store what still comes."""
         wanted = self.stop.gently or not self.stop()
         deadline = time.monotonic() + (DRAIN_S if wanted else 0.0)

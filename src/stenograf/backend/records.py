@@ -25,15 +25,23 @@ class PlannedWindow(_Record):
 
 
 class Plan(_Record):
-    """Where speech is, and the windows that cover it."""
+    """Where speech is, and the windows that cover it.
+
+    While the recording is still heard, the plan holds what is certain and is not `complete`.
+    """
 
     spans: tuple[PlannedSpan, ...]
     windows: tuple[PlannedWindow, ...]
+    complete: bool = True
 
     @property
     def n_samples(self) -> int:
         """Samples to recognize, all windows together."""
         return sum(window.end - window.start for window in self.windows)
+
+    def begins_with(self, windows: tuple[PlannedWindow, ...]) -> bool:
+        """Whether these are the plan's first windows."""
+        return self.windows[: len(windows)] == windows
 
 
 class Heard(_Record):

@@ -221,7 +221,7 @@ class Service:
         """Wait while a job's recording is being decoded, which is when most that fail do."""
         async for snapshot in self.snapshots(job_id, after_seq=0):
             stage = snapshot.view.progress.stage
-            decoding = stage in (Stage.WAITING, Stage.DECODING)
+            decoding = stage in (Stage.WAITING, Stage.DECODING) or snapshot.view.duration_s is None
             if snapshot.view.status is not JobStatus.RUNNING or not decoding:
                 return
 

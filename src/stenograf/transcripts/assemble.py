@@ -97,6 +97,10 @@ class Settling:
         self._cut: int | None = None
         self._cursor = 0
 
+    def learn(self, *, duration: int, speech: Spans | None) -> None:
+        """More of the file is known: at least all of the windows that are added next."""
+        self._duration, self._speech = duration, speech
+
     def add(self, result: WindowResult) -> list[Segment]:
         """Segments that the next window in file order settles, ordered, disjoint."""
         window = _in_file_time(result, self.warnings)

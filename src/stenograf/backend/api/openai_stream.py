@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncGenerator, Iterator
 
-from stenograf.backend.partial import speech_of, window_result
+from stenograf.backend.partial import known_duration, speech_of, window_result
 from stenograf.backend.service import Service, shutting_down
 from stenograf.backend.snapshot import Snapshot, StoredWindow
-from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Segment
 from stenograf.openai_audio.request import AudioRequest
 from stenograf.openai_audio.stream import Pieces
@@ -40,14 +39,14 @@ class _Settled:
         while (window := self._early.pop(self._next, None)) is not None:
             self._next += 1
             result = window_result(snapshot.plan, window.index, window.heard)
-            yield from self._begun(snapshot).add(result)
+            yield from self._informed(snapshot).add(result)
 
-    def _begun(self, snapshot: Snapshot) -> Settling:
+    def _informed(self, snapshot: Snapshot) -> Settling:
+        """What settles, knowing as much of the recording as the snapshot does."""
+        options = snapshot.view.options
+        duration, speech = known_duration(snapshot), speech_of(snapshot.plan, options)
         if self._settling is None:
-            view = snapshot.view
-            self._settling = Settling(
-                duration=round((view.duration_s or 0.0) * SAMPLE_RATE),
-                options=view.options,
-                speech=speech_of(snapshot.plan, view.options),
-            )
+            self._settling = Settling(duration=duration, options=options, speech=speech)
+        else:
+            self._settling.learn(duration=duration, speech=speech)
         return self._settling

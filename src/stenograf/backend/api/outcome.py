@@ -68,7 +68,7 @@ def _until_recognized(service: Service, job_id: str) -> Hold:
         async with aclosing(service.snapshots(job_id, after_seq=0)) as snapshots:
             async for snapshot in snapshots:
                 view = snapshot.view
-                begun = view.progress.stage not in _BEFORE_THE_MODEL
+                begun = view.progress.stage not in _BEFORE_THE_MODEL and view.duration_s is not None
                 if view.status.final or (view.status is JobStatus.RUNNING and begun):
                     return
 

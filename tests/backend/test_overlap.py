@@ -1,0 +1,285 @@
+"""Text before the recording is heard to its end, and that nothing else changes by it."""
+
+import contextlib
+import itertools
+import json
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from stenograf.audio.spool import Spool, SpoolWriter
+from stenograf.audio.vad import VoiceDetector
+from stenograf.audio.windows import cut, quietest_in
+from stenograf.contract.jobs import Stage
+from stenograf.contract.options import CutOptions
+from stenograf.contract.pcm import SAMPLE_RATE
+
+from ..audio.sounds import babble
+from .desk import Desk, until
+from .model_server import Asked, ModelServer, Reply, heard
+
+AS_IS = {"normalize": {"method": "as is"}, "cut": {"chunk_size_s": 10}}
+DEFAULT = {"cut": {"chunk_size_s": 10}}
+SPEECH_S = 100
+HOURS = 0.5
+
+
+@pytest.fixture(scope="module")
+def speech() -> NDArray[np.float32]:
+    """Phrases with pauses between them, as 16-bit samples have them."""
+    waveform = babble(SPEECH_S, seed=7)
+    rng = np.random.default_rng(3)
+    position_s = 0.0
+    while position_s < SPEECH_S:
+        position_s += rng.uniform(2, 6)
+        pause_s = rng.choice([0.8, 1.5, 3.0])
+        waveform[round(position_s * SAMPLE_RATE) : round((position_s + pause_s) * SAMPLE_RATE)] = 0
+        position_s += pause_s
+    return (np.round(waveform * 32767) / 32768).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def long_recording(tmp_path_factory: pytest.TempPathFactory, speech: NDArray[np.float32]) -> bytes:
+    """Speech, and then half an hour of silence: small to send, long to decode."""
+    path = tmp_path_factory.mktemp("long") / "long.flac"
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
+        file.write(speech)
+        for _ in range(round(HOURS * 60)):
+            file.write(np.zeros(60 * SAMPLE_RATE, np.int16))
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory, speech: NDArray[np.float32]) -> list[bytes]:
+    """The samples of every window, as whole-file cutting gives them."""
+    path = tmp_path_factory.mktemp("whole") / "sound"
+    whole = np.concatenate([speech, np.zeros(600 * SAMPLE_RATE, np.float32)])
+    with path.open("wb") as file:
+        SpoolWriter(file.fileno()).append(whole)
+    options = CutOptions(chunk_size_s=10)
+    with Spool(path) as spool:
+        spans = VoiceDetector().spans([whole], options)
+        found = cut(spans, len(whole), options, quietest_in(spool))
+        assert len(found) > 5
+        return [_s16(spool.read(window.start, window.end)) for window in found]
+
+
+def _s16(waveform: NDArray[np.float32]) -> bytes:
+    return np.round(waveform * 32768).astype("<i2").tobytes()
+
+
+class Witness:
+    """A model that notes whether the backend knew the recording's length when it was asked."""
+
+    def __init__(self, desk: Desk, model: ModelServer) -> None:
+        self.desk = desk
+        self.lengths: list[float | None] = []
+        self.job_id = ""
+        self._begun = threading.Event()
+        model.answer = self._answer
+
+    def submit(self, content: bytes, options: Any) -> str:
+        self.job_id = str(self.desk.submit(content, options)["id"])
+        self._begun.set()
+        return self.job_id
+
+    def _answer(self, asked: Asked) -> Reply:
+        assert self._begun.wait(10)
+        self.lengths.append(self.desk.job(self.job_id)["duration_s"])
+        return Reply(body=heard(asked))
+
+
+def test_windows_are_recognized_while_the_file_is_decoded(
+    desk: Desk, model: ModelServer, long_recording: bytes, windows: list[bytes]
+) -> None:
+    witness = Witness(desk, model)
+    job_id = witness.submit(long_recording, AS_IS)
+    view = desk.wait(job_id, timeout_s=120)
+    assert view["status"] == "completed"
+    assert witness.lengths[0] is None, "the first window was asked for before the file's end"
+    assert view["duration_s"] == SPEECH_S + HOURS * 3600
+    assert sorted(asked.wav[44:] for asked in model.asked) == sorted(windows)
+    transcript = desk.http.get(f"/v1/jobs/{job_id}/transcript").json()
+    assert len(transcript["segments"]) == len(windows)
+    assert view["progress"]["windows_total"] == len(windows)
+    until(lambda: not list((desk.house.settings.data_dir / "spool").iterdir()))
+
+
+def test_with_a_gain_of_the_whole_file_windows_are_recognized_while_it_is_heard(
+    desk: Desk, model: ModelServer, long_recording: bytes, windows: list[bytes]
+) -> None:
+    totals: list[int | None] = []
+    witness = Witness(desk, model)
+    answer = model.answer
+
+    def look(asked: Asked) -> Reply:
+        reply = answer(asked)
+        totals.append(desk.job(witness.job_id)["progress"]["windows_total"])
+        return reply
+
+    model.answer = look
+    view = desk.wait(witness.submit(long_recording, DEFAULT), timeout_s=120)
+    assert view["status"] == "completed"
+    assert witness.lengths[0] is not None
+    assert totals[0] is None, "the first window was asked for before the last was known"
+    assert len(model.asked) == len(windows) == view["progress"]["windows_total"]
+
+
+@pytest.mark.parametrize("options", [AS_IS, DEFAULT], ids=["as is", "default"])
+def test_stage_and_progress_never_go_back(
+    desk: Desk, model: ModelServer, long_recording: bytes, options: dict[str, Any]
+) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=0.2)
+    job_id = desk.submit(long_recording, options)["id"]
+    shown = []
+    with desk.http.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        for name, data in itertools.pairwise(stream.iter_lines()):
+            if name == "event: progress":
+                shown.append(json.loads(data.removeprefix("data: ")))
+    order = list(Stage)
+    stages = [order.index(Stage(progress["stage"])) for progress in shown]
+    assert stages == sorted(stages)
+    assert order.index(Stage.RECOGNIZING) in stages
+    done = [progress["done_s"] for progress in shown]
+    assert done == sorted(done)
+    totals = [progress["total_s"] for progress in shown if progress["total_s"] is not None]
+    assert len(set(totals)) == 1
+    known = [progress["total_s"] is not None for progress in shown]
+    assert known == sorted(known)
+
+
+def test_a_file_that_fails_late_gives_its_error_and_no_transcript(
+    tmp_path: Path, model: ModelServer, long_recording: bytes
+) -> None:
+    with Desk(tmp_path, model.url, max_duration_s=0.4 * 3600) as desk:
+        job_id = desk.submit(long_recording, AS_IS)["id"]
+        view = desk.wait(job_id, timeout_s=120)
+        assert model.asked
+        assert view["status"] == "failed"
+        assert view["error"]["code"] == "decode_limit_exceeded"
+        assert desk.http.get(f"/v1/jobs/{job_id}/transcript").status_code == 409
+        assert view["text_preview"] == ""
+        until(lambda: not list((tmp_path / "spool").iterdir()))
+
+
+def test_a_damaged_end_gives_what_was_decoded(
+    desk: Desk, model: ModelServer, speech: NDArray[np.float32], tmp_path: Path
+) -> None:
+    path = tmp_path / "speech.flac"
+    soundfile.write(path, speech, SAMPLE_RATE, "PCM_16")
+    content = path.read_bytes()
+    cut_short = content[: int(len(content) * 0.7)]
+    texts = []
+    for options in (AS_IS, DEFAULT | {"normalize": {"method": "peak", "target_peak": 1.0}}):
+        view = desk.wait(desk.submit(cut_short, options)["id"])
+        assert view["status"] == "completed"
+        transcript = desk.http.get(f"/v1/jobs/{view['id']}/transcript").json()
+        texts.append([(each["start"], each["end"]) for each in transcript["segments"]])
+    assert texts[0] == texts[1] != []
+
+
+def test_cancel_while_decoding_and_recognizing_ends_everything(
+    desk: Desk, model: ModelServer, long_recording: bytes
+) -> None:
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=30)
+    job_id = desk.submit(long_recording, AS_IS)["id"]
+    until(lambda: model.at_once > 0, 60)
+    assert desk.job(job_id)["duration_s"] is None
+    cancelled_at = time.monotonic()
+    desk.http.delete(f"/v1/jobs/{job_id}")
+    until(lambda: not list((desk.house.settings.data_dir / "spool").iterdir()))
+    until(lambda: model.at_once == 0)
+    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("listening")])
+    assert time.monotonic() - cancelled_at < 5
+    assert desk.job(job_id)["status"] == "cancelled"
+
+
+def test_a_model_that_loads_costs_no_second_decoding(
+    tmp_path: Path, model: ModelServer, speech: NDArray[np.float32]
+) -> None:
+    path = tmp_path / "speech.flac"
+    soundfile.write(path, speech, SAMPLE_RATE, "PCM_16")
+    with Desk(tmp_path, model.url, retry_scale=1.0) as desk:
+        until(lambda: desk.http.get("/ready").json()["checks"]["llm"] == "ok")
+        model.ready = Reply(503, {"status": "loading", "progress": 0.4})
+        job_id = desk.submit(path.read_bytes(), AS_IS)["id"]
+        until(lambda: desk.job(job_id)["error"] is not None)
+        view = desk.job(job_id)
+        assert view["error"]["code"] == "model_not_ready"
+        assert view["progress"]["windows_total"] > 0
+        assert desk.http.get(f"/v1/jobs/{job_id}/overview").status_code == 200
+        assert model.asked == []
+        model.ready = Reply(body={"status": "ready"})
+        assert desk.wait(job_id)["status"] == "completed"
+
+
+def _interrupted(tmp_path: Path, model: ModelServer, content: bytes) -> str:
+    """A job whose service was stopped when two windows were stored and its file half decoded."""
+
+    def two(asked: Asked) -> Reply:
+        return Reply(body=heard(asked), delay_s=0 if len(model.asked) <= 2 else 30)
+
+    model.answer = two
+    with Desk(tmp_path, model.url) as desk:
+        job_id = str(desk.submit(content, AS_IS)["id"])
+        until(lambda: desk.job(job_id)["progress"]["windows_done"] == 2, 60)
+        assert desk.job(job_id)["duration_s"] is None
+    return job_id
+
+
+def test_after_a_stop_stored_windows_are_not_asked_for_again(
+    tmp_path: Path, model: ModelServer, long_recording: bytes, windows: list[bytes]
+) -> None:
+    job_id = _interrupted(tmp_path, model, long_recording)
+    stored = len(model.asked) - model.gone_clients
+    before = len(model.asked)
+    model.answer = lambda asked: Reply(body=heard(asked))
+    with Desk(tmp_path, model.url) as desk:
+        view = desk.wait(job_id, timeout_s=120)
+    assert view["status"] == "completed"
+    assert len(model.asked) - before == len(windows) - stored
+    assert {asked.wav[44:] for asked in model.asked} == set(windows)
+    assert view["progress"]["windows_done"] == len(windows)
+
+
+def test_results_of_other_windows_are_not_mixed_in(
+    tmp_path: Path, model: ModelServer, long_recording: bytes, windows: list[bytes]
+) -> None:
+    job_id = _interrupted(tmp_path, model, long_recording)
+    with contextlib.closing(sqlite3.connect(tmp_path / "stenograf.db")) as database, database:
+        ((stored,),) = database.execute("SELECT plan FROM recognitions").fetchall()
+        plan = json.loads(stored)
+        plan["windows"][0]["end"] -= 800  # as another version of the cutter would have it
+        database.execute("UPDATE recognitions SET plan = ?", (json.dumps(plan),))
+    before = len(model.asked)
+    model.answer = lambda asked: Reply(body=heard(asked))
+    with Desk(tmp_path, model.url) as desk:
+        view = desk.wait(job_id, timeout_s=120)
+        assert view["status"] == "completed"
+    assert sorted(asked.wav[44:] for asked in model.asked[before:]) == sorted(windows)
+    assert view["progress"]["windows_done"] == len(windows)
+    assert view["progress"]["done_s"] == pytest.approx(view["progress"]["total_s"])
+
+
+def test_a_stored_window_can_be_read_while_the_file_is_decoded(
+    desk: Desk, model: ModelServer, long_recording: bytes
+) -> None:
+    def first_quick(asked: Asked) -> Reply:
+        return Reply(body=heard(asked), delay_s=0 if len(model.asked) <= 1 else 30)
+
+    model.answer = first_quick
+    job_id = desk.submit(long_recording, AS_IS)["id"]
+    until(lambda: desk.job(job_id)["progress"]["windows_done"] == 1, 60)
+    assert desk.job(job_id)["duration_s"] is None
+    url = f"/v1/jobs/{job_id}/transcript"
+    segments = desk.http.get(url, params={"partial": True}).json()["segments"]
+    assert segments[0]["text"] == "раз два"
+    assert segments[0]["end"] > segments[0]["start"]
+    desk.http.delete(f"/v1/jobs/{job_id}")
