@@ -2,26 +2,23 @@
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 import pytest
 import requests
 
-from stenograf.lifeline import end_with_parent
+from stenograf.lifeline import tied
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED_MODEL = ROOT / "data" / "models" / "whisper-demo-ru"
 SAMPLES = ROOT / "data" / "samples"
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 PORTS = range(10_000, 32_768)
 """Below those that Linux gives to outgoing connections, which would take one before its server."""
 
@@ -57,13 +54,12 @@ class Process:
         """Start and do not wait."""
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", self.module],
+                tied(self.module),
                 env=kept_environment() | self.environment,
                 cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),
             )
 
     def start(self) -> None:

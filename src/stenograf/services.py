@@ -1,22 +1,19 @@
 """The model service and the backend as child processes, for the demo and the benchmarks."""
 
 import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import requests
 
 import stenograf
-from stenograf.lifeline import end_with_parent
+from stenograf.lifeline import tied
 
 _STOP_S = 10.0
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
@@ -91,13 +88,13 @@ def _child(name: str, settings: Mapping[str, str], url: str, home: Path) -> Iter
     log = home / f"{name}.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"stenograf.{name}"],
+            tied(f"stenograf.{name}"),
             env=_clean_environment() | dict(settings),
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            preexec_fn=partial(_begin_child, os.getpid()),
+            start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
         )
     try:
         yield Service(name, url, process, log)
@@ -123,9 +120,3 @@ def _clean_environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     source = str(Path(stenograf.__file__).resolve().parents[1])
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, [source, kept.get("PYTHONPATH")]))}
-
-
-def _begin_child(parent_pid: int) -> None:
-    # Ctrl-C on the terminal reaches the whole group: the parent stops its children in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(parent_pid, signal.SIGTERM)
