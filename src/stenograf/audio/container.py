@@ -7,6 +7,7 @@ file's name is never looked at: equal bytes give equal results.
 """
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ DEMUXERS = (
     "xwma",
 )  # fmt: skip
 _READ_BYTES = 256 * 1024
+_PCM_PACKET_BYTES = 16 * 1024  # larger ones cost more to probe than they spare in packets
 
 ANOTHER_COPY = "Play the file to check it, or save it as WAV, MP3 or FLAC and try again."
 
@@ -113,6 +115,7 @@ def open_recording(source: io.RawIOBase) -> Recording:
                 "format_whitelist": ",".join(DEMUXERS),
                 "codec_whitelist": ",".join(_sound_decoders()),
                 "protocol_whitelist": "none",
+                "max_size": str(_PCM_PACKET_BYTES),
             },
         )
     except (av.error.FFmpegError, ValueError, EOFError, OSError) as error:
@@ -162,6 +165,7 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> io.RawIOBase:  # n
     raise PermissionError("a recording may not open anything else")
 
 
+@functools.cache
 def _sound_decoders() -> list[str]:
     decoders = []
     for name in sorted(av.codecs_available):

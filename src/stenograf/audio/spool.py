@@ -83,7 +83,7 @@ class SpoolWriter:
 
     def append(self, block: Waveform) -> None:
         """Write a block, shape (n_samples,); OSError where the disk or a limit says no."""
-        view = memoryview(block.astype(_DTYPE, copy=False).tobytes())
+        view = np.ascontiguousarray(block, _DTYPE).view(np.uint8).data
         while len(view):
             view = view[os.write(self._fd, view) :]
         self.n_samples += len(block)

@@ -19,8 +19,10 @@ _UNKNOWN_BYTES = 2**32 - 1  # what a RIFF header says of a stream that has no en
 
 def to_s16(waveform: Waveform) -> bytes:
     """Round a waveform, shape (n_samples,), to little-endian s16; outside [-1, 1] it clips."""
-    scaled = np.rint(waveform.astype(np.float64) * _FULL_SCALE)
-    return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
+    scaled = waveform * np.float32(_FULL_SCALE)  # a power of two: exact
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1, out=scaled)
+    return scaled.astype("<i2").tobytes()
 
 
 def from_s16(body: bytes) -> Waveform:
