@@ -224,6 +224,20 @@ def test_upload_outlives_other_views_a_pause_and_a_reload(
     assert [bytes(upload.content) for upload in backend.uploads.values()] == [content]
 
 
+def test_lost_connection_is_told_while_it_is_tried_again(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    content = wav_file(5)
+    page = open_page()
+    page.route("**/files*", lambda route: route.abort())
+    drop(page, ("запись.wav", content))
+    expect(page.locator(".upload .num")).to_contain_text(RU["upload.offline"])
+    assert page.get_by_role("button", name=RU["uploader.pause"]).is_visible()
+    page.unroute("**/files*")
+    expect(page.locator(".job h1")).to_have_text("запись.wav")
+    assert [bytes(upload.content) for upload in backend.uploads.values()] == [content]
+
+
 def test_full_queue_only_delays(open_page: Open, backend: FakeBackend) -> None:
     backend.faults.refuse_jobs = 1
     page = open_page()

@@ -130,15 +130,23 @@ class UploadQueue extends EventTarget {
       removeFingerprintOnSuccess: true,
       onBeforeRequest: (call) => { call.getUnderlyingObject().withCredentials = true; },
       metadata: { filename: item.name, filetype: item.file.type || "application/octet-stream" },
-      onShouldRetry: (error) => retriable(error.originalResponse?.getStatus() ?? 0),
+      onShouldRetry: (error) => this.#mayRetry(item, error.originalResponse),
       onProgress: (sent) => this.#progress(item, sent),
       onSuccess: () => this.#uploaded(item),
       onError: (error) => this.#broken(item, error),
     });
   }
 
+  #mayRetry(item, response) {
+    item.cut = !response; // to be said at once: all retries together take half a minute
+    if (item.cut) item.speed = 0;
+    this.#changed();
+    return retriable(response?.getStatus() ?? 0);
+  }
+
   #progress(item, sent) {
     item.sent = sent;
+    item.cut = false;
     const now = performance.now();
     const elapsed = (now - item.mark.at) / 1000;
     if (elapsed >= 0.5) {

@@ -19,6 +19,7 @@ function uploadRow(queue, item, say) {
 
   function status({ language, strings }) {
     const total = byteSize(item.size, language, strings);
+    if (item.cut && item.state === "uploading") return `${total} · ${say("upload.offline")}`;
     if (item.state !== "uploading") return `${total} · ${say(`upload.${item.state}`)}`;
     const parts = [`${byteSize(item.sent, language, strings)} / ${total}`];
     if (item.speed > 0) {
