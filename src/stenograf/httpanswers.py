@@ -26,11 +26,16 @@ from stenograf.contract.errors import (
     Transient,
     error_json,
 )
+from stenograf.httpmethods import allowed
 from stenograf.patience import BrokenOff
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPENAI_PATHS = ("/v1/audio/", "/v1/models")
+_HTTP_SENTENCES: Mapping[int, str] = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method.",
+}
 _HTTP_CODES: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -145,12 +150,15 @@ def install_errors(app: FastAPI) -> None:
 
     async def plain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = allowed(app.routes, request.scope)
         return render_for(
             request,
-            StenografError(str(error.detail)),
+            StenografError(_sentence(error)),
             status=error.status_code,
             code=_HTTP_CODES.get(error.status_code, "invalid_request"),
-            headers=error.headers,
+            headers=headers,
         )
 
     app.add_exception_handler(StenografError, ours)
@@ -158,9 +166,19 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, plain)
 
 
+def _sentence(error: HTTPException) -> str:
+    return _HTTP_SENTENCES.get(error.status_code) or str(error.detail)
+
+
 def invalid_input(errors: Sequence[Any]) -> BadOptions:
     """A validation failure as one sentence that names the field; the value is not repeated."""
     first = errors[0] if errors else {"loc": (), "msg": "is not valid"}
+    if first.get("type") == "json_invalid":
+        return BadOptions("The body is not JSON.", hint=str(first.get("ctx", {}).get("error", "")))
+    if first["loc"] == ("body",) and str(first.get("type", "")).endswith("_type"):
+        return BadOptions(
+            "The body is not a JSON object.", hint="Send one with Content-Type: application/json."
+        )
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))[:100]
     return BadOptions(f"{place or 'body'}: {first['msg']}", param=place or None)
 

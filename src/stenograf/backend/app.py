@@ -56,6 +56,7 @@ from stenograf.backend.wyoming.server import WyomingServer
 from stenograf.contract.errors import StenografError
 from stenograf.exposure import is_local, refuse_exposed
 from stenograf.httpanswers import BodyLimit, RequestId
+from stenograf.httpmethods import HeadAsGet
 from stenograf.settings import BackendSettings
 
 _log = logging.getLogger(__name__)
@@ -396,6 +397,7 @@ def _add_middleware(app: FastAPI, settings: BackendSettings, gate: Gate, origins
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
+    app.add_middleware(HeadAsGet)
 
 
 def _lock(path: Path) -> IO[str] | None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 import stenograf
 from stenograf.exposure import refuse_exposed
 from stenograf.httpanswers import BodyLimit, RequestId, install_errors
+from stenograf.httpmethods import HeadAsGet
 from stenograf.httpserver import deadline_protocol
 from stenograf.llm.api import ModelApi
 from stenograf.llm.described import describe_llm
@@ -69,6 +70,7 @@ def create_app(settings: LlmSettings, load_engine: EngineFactory | None = None) 
     if settings.llm_api_key:
         app.add_middleware(KeyCheck, key=settings.llm_api_key)
     app.add_middleware(RequestId)
+    app.add_middleware(HeadAsGet)
     install_errors(app)
     describe_llm(app)
     return app
