@@ -57,7 +57,7 @@ def openai_file(folder: Path) -> Path:
     target = folder.with_name(f"{folder.name}.pt")
     if not target.is_file():
         state = {name: torch.from_numpy(body) for name, body in _renamed(folder).items()}
-        torch.save({"dims": _dims(folder), "model_state_dict": state}, target)
+        torch.save({"dims": dims(_config(folder)), "model_state_dict": state}, target)
     return target
 
 
@@ -72,8 +72,8 @@ def ggml_file(folder: Path) -> Path:
     return target
 
 
-def _dims(folder: Path) -> dict[str, int]:
-    config = open_checkpoint(folder, folder.parent).config
+def dims(config: dict[str, Any]) -> dict[str, int]:
+    """A checkpoint's shape, as OpenAI's own implementation calls it."""
     return {
         "n_mels": config["num_mel_bins"],
         "n_audio_ctx": config["max_source_positions"],
@@ -88,22 +88,29 @@ def _dims(folder: Path) -> dict[str, int]:
     }
 
 
+def openai_name(name: str) -> str:
+    """A tensor's name in OpenAI's own implementation."""
+    other = name.removeprefix("model.")
+    for ours, theirs in _NAMES:
+        other = other.replace(ours, theirs)
+    return other
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return open_checkpoint(folder, folder.parent).config
+
+
 def _renamed(folder: Path) -> dict[str, NDArray[np.float32]]:
-    weights, found = Weights(folder), {}
-    for name in weights.names():
-        other = name.removeprefix("model.")
-        for ours, theirs in _NAMES:
-            other = other.replace(ours, theirs)
-        found[other] = weights[name]
-    return found
+    weights = Weights(folder)
+    return {openai_name(name): weights[name] for name in weights.names()}
 
 
 def _write_ggml(file: Any, folder: Path) -> None:
-    dims = _dims(folder)
+    shape = dims(_config(folder))
     order = ("n_vocab", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer",
              "n_text_ctx", "n_text_state", "n_text_head", "n_text_layer", "n_mels")  # fmt: skip
-    file.write(struct.pack("<12i", _MAGIC, *(dims[name] for name in order), _MOSTLY_Q8_0))
-    filters = mel_filters(dims["n_mels"])
+    file.write(struct.pack("<12i", _MAGIC, *(shape[name] for name in order), _MOSTLY_Q8_0))
+    filters = mel_filters(shape["n_mels"])
     file.write(struct.pack("<2i", *filters.shape))
     filters.tofile(file)
     tokens = sorted(ranks(), key=ranks().__getitem__)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bench.engines.formats import dims, openai_name
 
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, Waveform
@@ -25,27 +26,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning",  # it leaves its vocabulary file open
 )
 whisper = pytest.importorskip("whisper")
-
-NAMES = (
-    ("layers", "blocks"),
-    ("fc1", "mlp.0"),
-    ("fc2", "mlp.2"),
-    ("final_layer_norm", "mlp_ln"),
-    ("self_attn_layer_norm", "attn_ln"),
-    ("encoder_attn_layer_norm", "cross_attn_ln"),
-    ("self_attn.q_proj", "attn.query"),
-    ("self_attn.k_proj", "attn.key"),
-    ("self_attn.v_proj", "attn.value"),
-    ("self_attn.out_proj", "attn.out"),
-    ("encoder_attn.q_proj", "cross_attn.query"),
-    ("encoder_attn.k_proj", "cross_attn.key"),
-    ("encoder_attn.v_proj", "cross_attn.value"),
-    ("encoder_attn.out_proj", "cross_attn.out"),
-    ("decoder.layer_norm", "decoder.ln"),
-    ("encoder.layer_norm", "encoder.ln_post"),
-    ("embed_tokens", "token_embedding"),
-    ("embed_positions.weight", "positional_embedding"),
-)
 
 
 @dataclass
@@ -69,24 +49,10 @@ def pair(old_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     )
     ours = load_hf_whisper(settings, lambda *_: None)
     config = json.loads((folder / "config.json").read_text())
-    layers, heads, width = (
-        config["decoder_layers"],
-        config["decoder_attention_heads"],
-        config["d_model"],
-    )
-    dims = whisper.model.ModelDimensions(
-        80, 1500, width, heads, layers, config["vocab_size"], 448, width, heads, layers
-    )
-    theirs = whisper.model.Whisper(dims).eval()
-    state = {}
-    for name, tensor in torch.load(folder / "pytorch_model.bin", weights_only=True).items():
-        if name == "proj_out.weight":
-            continue
-        name = name.removeprefix("model.")
-        for ours_name, theirs_name in NAMES:
-            name = name.replace(ours_name, theirs_name)
-        state[name] = tensor
-    theirs.load_state_dict(state)
+    theirs = whisper.model.Whisper(whisper.model.ModelDimensions(**dims(config))).eval()
+    tensors = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    tensors.pop("proj_out.weight")  # is the token embedding, there
+    theirs.load_state_dict({openai_name(name): tensor for name, tensor in tensors.items()})
     theirs.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny"])
     return Pair(ours, theirs)
 
