@@ -44,6 +44,8 @@ setup: $(VENV)/.ready ## install everything into .venv (torch first)
 
 $(VENV)/.ready: req_backend.txt req_frontend.txt req_llm.txt req_onnx.txt req_dev.txt pyproject.toml \
 		deploy/requirements/telegram.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo >&2 \
+		"Python 3.11 or newer is needed: apt install python3.11-venv, or make PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
 		"$$(grep '^torch==' req_llm.txt)"
@@ -65,8 +67,8 @@ update_env_file: ## make .env from env.example; an existing .env is never touche
 	@if [ -e .env ]; then echo ".env is already there, left as it is"; \
 	else cp env.example .env && echo ".env made from env.example"; fi
 
-test: setup ## every quick test, with real services on free ports
-	$(PY) -m pytest -q -m "not slow and not containers"
+test: setup ## every quick test, with real services on free ports; a file's tests one after the other
+	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not slow and not containers"
 
 test_slow: setup ## the tests that take minutes
 	$(PY) -m pytest -q -m "slow and not containers"
