@@ -30,6 +30,7 @@ JUNK = (
     *("http://[::1", "junk", " ", "http://", "ftp://x", "http://a b", "http://x:99999"),
     *("http://a..b", "-1", "0", "nan", "1e400", "9" * 30, "ключ", ",", "*"),
 )
+ROOT = Path(__file__).resolve().parents[1]
 KINDS = (BackendSettings, LlmSettings, FrontendSettings, TelegramSettings, ClientSettings)
 
 
@@ -186,6 +187,13 @@ def test_taken_port_is_told(service: str, setting: str, taken: int) -> None:
 def test_program_ends_with_one_line(service: str, setting: str, value: str) -> None:
     line = _last_words(service, {setting: value})
     assert value in line or setting in line
+
+
+def test_make_says_which_python_it_needs(tmp_path: Path) -> None:
+    words = ["PYTHON=/nowhere/python", f"VENV={tmp_path / 'venv'}", "TORCH_INDEX=", "setup"]
+    run = subprocess.run(["make", "-C", ROOT, *words], capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0
+    assert run.stderr.startswith("Python 3.11 or newer is needed")
 
 
 def _last_words(service: str, settings: dict[str, str]) -> str:
