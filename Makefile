@@ -46,8 +46,6 @@ $(VENV)/.ready: req_backend.txt req_frontend.txt req_llm.txt req_onnx.txt req_de
 		deploy/requirements/telegram.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo >&2 \
 		"Python 3.11 or newer is needed: apt install python3.11-venv, or make PYTHON=/path/to/it"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo >&2 \
-		"Python 3.11 or newer is needed: apt install python3.11-venv, or make PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
 		"$$(grep '^torch==' req_llm.txt)"
