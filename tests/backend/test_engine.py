@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stenograf.backend.answers import error_of, read_heard
+from stenograf.backend.answers import read_heard
 from stenograf.backend.connection import Aborted
 from stenograf.backend.engine import EngineClient
+from stenograf.backend.refusals import error_of
 from stenograf.contract.errors import (
     BadRequest,
     ModelNotFound,
@@ -87,6 +88,31 @@ def test_words_keep_the_signs_that_stand_without_a_space() -> None:
     }
     (segment,) = read_heard(answer, 16_000, "ru").segments
     assert [word.text for word in segment.words] == [" Кое", "-где", " 100", "%,", " да"]
+
+
+def test_words_that_are_tokens_are_put_together() -> None:
+    rows = [
+        {"word": word, "start": i / 10, "end": (i + 1) / 10, "probability": 0.5}
+        for i, word in enumerate([" При", "вет", ",", " мир"])
+    ]
+    row: dict[str, Any] = {"start": 0, "end": 1, "text": " Привет, мир", "words": rows}
+    (segment,) = read_heard({"segments": [row]}, 16_000, "ru").segments
+    assert [(word.text, word.start, word.end) for word in segment.words] == [
+        (" Привет,", 0, 4800),
+        (" мир", 4800, 6400),
+    ]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"word": " ми\ufffd"}, {"start": None}, {"end": None}, {"start": -0.01, "end": -0.01}],
+)
+def test_words_without_times_or_letters_are_left_out(spoilt: dict[str, Any]) -> None:
+    words = [{"word": " да", "start": 0, "end": 0.5}, {"word": " нет", "start": 0.5, "end": 1}]
+    row: dict[str, Any] = {"start": 0, "end": 1, "text": " да нет"}
+    answer = {"segments": [row | {"words": [words[0], words[1] | spoilt]}]}
+    (segment,) = read_heard(answer, 16_000, "ru").segments
+    assert (segment.text, segment.words) == (" да нет", ())
 
 
 def test_a_failure_after_the_answer_began_is_a_failure(

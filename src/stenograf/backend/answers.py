@@ -1,122 +1,16 @@
-"""Reads what the model service answers: `verbose_json` from any OpenAI-like server, and errors."""
+"""Reads the transcript of a window: `verbose_json` or plain text from any OpenAI-like server."""
 
-import json
 import math
-import time
-from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
+from collections.abc import Sequence
 from typing import Any
 
 from stenograf.backend.records import Heard
-from stenograf.contract.errors import (
-    BadRequest,
-    ModelNotFound,
-    ModelNotReady,
-    NetworkTimeout,
-    OutOfResources,
-    Overloaded,
-    StenografError,
-    Unavailable,
-    by_code,
-)
+from stenograf.contract.errors import Unavailable
 from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Segment, TokenScore, Word
 from stenograf.transcripts.languages import code_of
 
-_BY_STATUS: Mapping[int, type[StenografError]] = {
-    404: ModelNotFound,
-    408: NetworkTimeout,
-    429: Overloaded,
-    504: NetworkTimeout,
-    507: OutOfResources,
-}
-_MAX_MESSAGE_CHARS = 500
-_MAX_RETRY_AFTER_S = 3600.0
-_MISSING = "LLM_ENDPOINT names the server, LLM_MODEL the model on it."
 _LEAST_LOGPROB = -100.0  # what stands for minus infinity, which JSON cannot say
-
-
-def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StenografError:
-    """The error that an answer other than 200 means; its class decides whether to try again.
-
-    Its sentence is our own service's, or says what another server said.
-    """
-    code, message = _code_and_message(body, headers)
-    retry_after_s = _seconds_of(headers.get("retry-after"))
-    if status in (401, 403):  # the operator's business, not that of whoever sent the recording
-        return ModelNotReady(
-            f"The model service refuses the backend's key. {_quoted(message)}".strip(),
-            hint="Set LLM_API_KEY to the key that it asks for.",
-            retry_after_s=retry_after_s,
-        )
-    kind = by_code(code)
-    known = kind is not StenografError
-    if not known or (status >= 500) != (kind.status >= 500):
-        kind = _BY_STATUS.get(status, Unavailable if status >= 500 else BadRequest)
-    said = message if known else _quoted(message)
-    return kind(
-        said or f"The model service answered with status {status}.",
-        hint=_MISSING if kind is ModelNotFound and not known else None,
-        retry_after_s=retry_after_s,
-    )
-
-
-def _quoted(message: str) -> str:
-    return f"The model service said: {message}" if message else ""
-
-
-def failure_in(status: int, headers: Mapping[str, str], body: bytes) -> StenografError | None:
-    """The error of an answer, None if it holds a transcript.
-
-    A failure after a long answer had begun stands in its body under the status 200.
-    """
-    if status != 200:
-        return error_of(status, headers, body)
-    if not body.lstrip().startswith(b'{"error"'):
-        return None
-    code, _ = _code_and_message(body, headers)
-    return error_of(by_code(code).status, headers, body)
-
-
-def _code_and_message(body: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        plain = headers.get("content-type", "").startswith("text/plain")
-        return "", _sentence(body.decode("utf-8", "replace")) if plain else ""
-    error = answer.get("error", answer) if isinstance(answer, dict) else {}
-    if not isinstance(error, dict):
-        return "", _sentence(error)
-    message = error.get("message") or error.get("detail") or ""
-    if isinstance(message, list):  # FastAPI's, one for each field
-        message = "; ".join(_of_field(row) for row in message)
-    return str(error.get("code") or ""), _sentence(message)
-
-
-def _of_field(row: Any) -> str:
-    if not isinstance(row, dict):
-        return str(row)
-    where = row.get("loc")
-    name = str(where[-1]) if isinstance(where, list) and where else ""
-    return f"{name}: {row.get('msg')}" if name else str(row.get("msg"))
-
-
-def _sentence(message: Any) -> str:
-    return " ".join(str(message).split())[:_MAX_MESSAGE_CHARS]
-
-
-def _seconds_of(retry_after: str | None) -> float | None:
-    """Seconds or a date, as HTTP has it; None for anything else."""
-    if not retry_after:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return min(max(0.0, seconds), _MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None
 
 
 def read_heard(answer: Any, n_samples: int, asked_language: str) -> Heard:
@@ -131,7 +25,7 @@ def read_heard(answer: Any, n_samples: int, asked_language: str) -> Heard:
         segments = [_segment(row, n_samples) for row in answer.get("segments") or ()]
         if not segments and str(answer.get("text") or "").strip():
             segments = [Segment(start=0, end=n_samples, text=str(answer["text"]))]
-        words = [_word(row, n_samples) for row in answer.get("words") or ()]
+        words = _words(answer.get("words") or (), n_samples)
         spoken = str(answer.get("language_code") or answer.get("language") or "")
         return Heard(
             segments=tuple(_with_words(segments, words) if words else segments),
@@ -145,11 +39,12 @@ def read_heard(answer: Any, n_samples: int, asked_language: str) -> Heard:
 
 def _segment(row: Any, n_samples: int) -> Segment:
     start, end = _times(row, n_samples)
+    text = str(row["text"])
     return Segment(
         start=start,
         end=end,
-        text=str(row["text"]),
-        words=tuple(_word(word, n_samples) for word in row.get("words") or ()),
+        text=text,
+        words=tuple(_whole(_words(row.get("words") or (), n_samples), text)),
         tokens=tuple(int(token) for token in row.get("tokens") or ()),
         scores=tuple(_score(token) for token in row.get("logprobs") or ()),
         avg_logprob=_finite(row.get("avg_logprob")),
@@ -168,6 +63,29 @@ def _score(row: Any) -> TokenScore:
         utf8=tuple(int(byte) & 0xFF for byte in utf8),
         logprob=logprob if math.isfinite(logprob) else _LEAST_LOGPROB,
     )
+
+
+def _words(rows: Sequence[Any], n_samples: int) -> list[Word]:
+    """The words, or none of them where some have no times: none are made up."""
+    if any(row.get("start") is None or row.get("end") is None or row["end"] < 0 for row in rows):
+        return []
+    return [_word(row, n_samples) for row in rows]
+
+
+def _whole(words: Sequence[Word], text: str) -> list[Word]:
+    """Words put together from tokens, as whisper.cpp gives them; none where letters are broken."""
+    if any("\ufffd" in word.text for word in words) and "\ufffd" not in text:
+        return []
+    spaced = any(word.text[:1].isspace() for word in words)
+    whole: list[Word] = []
+    for word in words:
+        if spaced and whole and not word.text[:1].isspace():
+            before = whole[-1]
+            end, together = max(before.end, word.end), before.text + word.text
+            whole[-1] = before.model_copy(update={"end": end, "text": together})
+        else:
+            whole.append(word)
+    return whole
 
 
 def _word(row: Any, n_samples: int) -> Word:

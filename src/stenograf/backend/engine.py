@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from stenograf.backend.answers import error_of, failure_in, read_heard
+from stenograf.backend.answers import read_heard
 from stenograf.backend.connection import Aborted, Answer, Connection
 from stenograf.backend.records import Heard
+from stenograf.backend.refusals import error_of, failure_in
 from stenograf.backend.windowform import WindowForm, our_form, plain_form
 from stenograf.contract.errors import (
     BadRequest,
