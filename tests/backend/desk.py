@@ -24,6 +24,8 @@ class Desk:
             "llm_endpoint": llm,
             "min_free_bytes": 0,
             "retry_scale": 0.0,
+            "workers": 1,  # few enough to count what waits
+            "windows_in_flight": 2,
             "_env_file": None,
             **settings,
         }

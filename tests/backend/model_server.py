@@ -17,6 +17,7 @@ class Asked:
 
     fields: dict[str, list[str]]
     wav: bytes
+    recording: str = ""
 
     @property
     def n_samples(self) -> int:
@@ -123,6 +124,7 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             asked = _parse(self.headers["Content-Type"], body)
+            asked.recording = self.headers.get("X-Recording-Id", "")
             with server.lock:
                 server.asked.append(asked)
                 server.at_once += 1

@@ -63,6 +63,34 @@ def test_windows_in_flight_are_bounded_and_used(tmp_path: Path, model: ModelServ
     assert model.most_at_once == 3
 
 
+def test_the_first_window_is_at_the_model_before_the_others(
+    tmp_path: Path, model: ModelServer
+) -> None:
+    """Else it would share a batch with them, and its text would wait for theirs."""
+    arrived: list[float] = []
+
+    def slowly(asked: Asked) -> Reply:
+        arrived.append(time.monotonic())
+        return Reply(body=heard(asked), delay_s=2.0 if len(arrived) == 1 else 0.0)
+
+    model.answer = slowly
+    with Desk(tmp_path, model.url, windows_in_flight=8) as desk:
+        desk.wait(desk.submit(wav(noise(20)))["id"])
+    assert arrived[1] - arrived[0] > 0.3
+    assert model.most_at_once > 1  # but nobody waits for its answer
+
+
+def test_windows_tell_the_model_which_of_them_belong_together(
+    tmp_path: Path, model: ModelServer
+) -> None:
+    with Desk(tmp_path, model.url, workers=2) as desk:
+        for view in [desk.submit(wav(noise(6, seed=seed))) for seed in (1, 2)]:
+            desk.wait(view["id"])
+    names = [asked.recording for asked in model.asked]
+    assert len(set(names)) == 2
+    assert all(names.count(name) == len(names) // 2 for name in names)
+
+
 @pytest.mark.parametrize(
     "sound", [silence(2), noise(2), tone(2), silence(0.1)], ids=["silence", "noise", "sine", "bit"]
 )

@@ -26,6 +26,11 @@ class Notebook:
         self._stage = Stage.WAITING
 
     @property
+    def recording(self) -> str:
+        """A name for what is recognized here, of the service's own."""
+        return self._claim.id
+
+    @property
     def options(self) -> TranscribeOptions:
         """What was asked for."""
         return self._claim.options

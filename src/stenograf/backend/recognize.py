@@ -4,6 +4,7 @@ The first window has a head start: the model begins with it alone, so that its t
 by a batch, and finds the others waiting when it is done.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -43,14 +44,15 @@ class Recognizer:
         Raises the first error of a window or of the feed after the windows in flight are stored or
         ended; Stopped once the stop signal is set.
         """
-        together_at = time.monotonic() + _HEAD_START_S
+        alone_until = math.inf
         pending: dict[Future[Heard], Task] = {}
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="window") as pool:
             try:
                 while True:
-                    room = self.in_flight if time.monotonic() >= together_at else 1
+                    room = self.in_flight if time.monotonic() >= alone_until else 1
                     while len(pending) < room and (task := feed.take()) is not None:
                         pending[pool.submit(self._recognize, task[1])] = task
+                        alone_until = min(alone_until, time.monotonic() + _HEAD_START_S)
                     if feed.ended and not pending:
                         return
                     if not pending:
@@ -60,7 +62,7 @@ class Recognizer:
                     pause_s = _LOOK_S if starved else _STOP_CHECK_S
                     done, _ = wait(pending, pause_s if pending else 0.0, FIRST_COMPLETED)
                     if done:
-                        together_at = 0.0
+                        alone_until = 0.0
                     yield from self._store(done, pending)
                     self.stop.check()
             except Aborted:
@@ -110,6 +112,7 @@ class Recognizer:
                     self.notebook.options,
                     self.model,
                     self.stop,
+                    self.notebook.recording,
                 )
             finally:
                 self._sessions.discard(session)
