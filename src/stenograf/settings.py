@@ -142,7 +142,7 @@ class LlmSettings(_Settings):
     )
     local_llm_model: str = Field(
         DEFAULT_MODEL,
-        description="hub id, folder (Hugging Face or CTranslate2 layout) or data/models/… path",
+        description="hub id, folder (Hugging Face, CTranslate2 or ONNX) or data/models/… path",
     )
     torch_dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="weights in memory: auto is float32 on CPU, float16 on GPU"
@@ -163,7 +163,11 @@ class LlmSettings(_Settings):
         "words from the sound's level, for tests of the other services only",
     )
     compute_type: Literal["auto", "int8", "int8_float32", "int8_float16", "float16", "float32"] = (
-        Field("auto", description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU")
+        Field(
+            "auto",
+            description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU; of onnx: auto "
+            "is float32, or int8",
+        )
     )
     native_isa: Literal["auto", "base", "avx2", "avxvnni", "avx512", "amx"] = Field(
         "auto", description="instruction set of the native engine; auto: the best this CPU has"
