@@ -165,8 +165,8 @@ class LlmSettings(_Settings):
     compute_type: Literal["auto", "int8", "int8_float32", "int8_float16", "float16", "float32"] = (
         Field(
             "auto",
-            description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU; of onnx: auto "
-            "is float32, or int8",
+            description="numbers of ctranslate2: auto is int8 on CPU, float16 on GPU; of onnx: "
+            "auto is float32, or int8",
         )
     )
     native_isa: Literal["auto", "base", "avx2", "avxvnni", "avx512", "amx"] = Field(
