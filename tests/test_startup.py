@@ -24,7 +24,7 @@ from stenograf.settings import (
     LlmSettings,
     TelegramSettings,
 )
-from stenograf.startup import CannotStart, configured
+from stenograf.startup import CannotStart, configured, refuse_taken
 
 JUNK = (
     *("http://[::1", "junk", " ", "http://", "ftp://x", "http://a b", "http://x:99999"),
@@ -94,7 +94,7 @@ def test_empty_line_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"{name.upper()}=" for kind in KINDS for name in kind.model_fields]
     Path(".env").write_text("\n".join(lines))
     for kind in KINDS:
-        assert configured(kind) == kind(_env_file=None)  # type: ignore[call-arg]
+        assert configured(kind) == kind(_env_file=None)
 
 
 def test_an_empty_variable_outranks_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +155,18 @@ def taken() -> Iterator[int]:
     """A port of the loopback interface that somebody listens on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         yield listener.getsockname()[1]
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    with pytest.raises(CannotStart, match="does not have"):
+        refuse_taken("BACKEND", "192.0.2.1", 0)
+
+
+def test_a_name_with_one_good_address_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+    known = [(*stream, ("192.0.2.1", 0)), (*stream, ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
+    refuse_taken("BACKEND", "both.example", 0)
 
 
 @pytest.mark.parametrize(

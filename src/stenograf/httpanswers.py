@@ -172,7 +172,7 @@ def _sentence(error: HTTPException) -> str:
 
 def invalid_input(errors: Sequence[Any]) -> BadOptions:
     """A validation failure as one sentence that names the field; the value is not repeated."""
-    first = errors[0] if errors else {"loc": (), "msg": "is not valid"}
+    first: Mapping[str, Any] = errors[0] if errors else {"loc": (), "msg": "is not valid"}
     if first.get("type") == "json_invalid":
         return BadOptions("The body is not JSON.", hint=str(first.get("ctx", {}).get("error", "")))
     if first["loc"] == ("body",) and str(first.get("type", "")).endswith("_type"):

@@ -23,7 +23,7 @@ class HeadAsGet:
             and not _takes(scope["app"].routes, scope, "HEAD")
             and not scope["path"].endswith(_ENDLESS)
         ):
-            scope = scope | {"method": "GET"}  # a copy: the server must still know that it is HEAD
+            scope = {**scope, "method": "GET"}  # a copy: the server must still know that it is HEAD
         await self._app(scope, receive, send)
 
 
@@ -37,5 +37,5 @@ def allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:
 
 
 def _takes(routes: Iterable[BaseRoute], scope: Scope, method: str) -> bool:
-    asked = scope | {"method": method}
+    asked = {**scope, "method": method}
     return any(route.matches(asked)[0] is Match.FULL for route in routes)

@@ -25,6 +25,7 @@ _WHY = {
     errno.EADDRINUSE: "is taken by another program",
     errno.EADDRNOTAVAIL: "is on an address that this machine does not have",
 }
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class CannotStart(StenografError):
@@ -56,18 +57,14 @@ def refuse_taken(name: str, host: str, port: int) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise CannotStart(f"{name}_HOST={host} is no address of this machine.") from None
-    for family, kind, protocol, _, address in found:
-        try:
-            with socket.socket(family, kind, protocol) as listener:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                listener.bind(address)
-        except OSError as error:
-            why = _WHY.get(error.errno or 0, f"cannot be used: {error.strerror}")
-            raise CannotStart(
-                f"Port {port} of {host} {why}.", hint=f"Set {name}_PORT or {name}_HOST."
-            ) from None
+    problems = [_problem(family, kind, address) for family, kind, _, _, address in found]
+    told = [problem for problem in problems if problem is not None]
+    # a name may have an address of a family that this machine has switched off, beside a good one
+    absent = [problem for problem in told if problem.errno in _ABSENT]
+    if len(told) > len(absent) or len(told) == len(problems):
+        problem = next((problem for problem in told if problem not in absent), told[0])
+        why = _WHY.get(problem.errno or 0, f"cannot be used: {problem.strerror}")
+        raise CannotStart(f"Port {port} of {host} {why}.", hint=f"Set {name}_PORT or {name}_HOST.")
 
 
 def refuse_unusable(folder: Path) -> None:
@@ -81,6 +78,19 @@ def refuse_unusable(folder: Path) -> None:
             f"Nothing can be kept in {folder}: {error.strerror}.",
             hint="Set DATA_DIR to a folder that this process may write to.",
         ) from None
+
+
+def _problem(family: int, kind: int, address: tuple[Any, ...]) -> OSError | None:
+    """What keeps a program from listening there, if anything does."""
+    try:
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+    except OSError as error:
+        return error
+    return None
 
 
 @contextmanager
