@@ -1,34 +1,43 @@
 """`python -m bench.load`: many users of one model service, batched and one by one, in turn.
 
-Each user sends clips of mixed lengths, one after the other, straight to the model service. The same
-clips are sent to two services with the same engine and the same weights: one that computes a window
-at a time and one that lets windows share a batch. They run in turn, A B A B, never together.
+Each user sends clips of mixed lengths, one after the other, straight to the model service; with
+`--file` one more sends the windows of a long file, as the backend does. Two services have the same
+engine and the same weights: one computes a window at a time, the other lets windows share a batch.
+They run in turn, A B A B; the one whose turn it is not is idle. The processor time of a busy
+machine says more than its clock: both are told.
 """
 
 import argparse
 import io
 import itertools
 import json
+import os
 import statistics
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import requests
 import soundfile
 from numpy.typing import NDArray
 
-from stenograf.services import running
+from bench.engines.checkpoints import SHAPES, checkpoint
+from stenograf.openai_audio.names import RECORDING_HEADER
+from stenograf.services import Services, running
 
 ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "build" / "bench_models"
 EMBEDDED = ROOT / "data" / "models" / "whisper-demo-ru"
 SPEECH = ROOT / "data" / "samples" / "monologue_ru.flac"
 CLIPS = 64
 SHORTEST_S, LONGEST_S = 2.0, 28.0
-_ANSWER_S = 900.0
+FILE_WINDOWS = 8  # of a long file at the model at once, as WINDOWS_IN_FLIGHT has it
+_ANSWER_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -47,51 +56,83 @@ class Round:
     clips: int
     sound_s: float
     wall_s: float
+    cpu_s: float
     latencies_s: list[float]
+    file_sound_s: float
+    first_text_s: float | None
     refused: int
+
+    @property
+    def all_sound_s(self) -> float:
+        """Of clips and of the long file."""
+        return self.sound_s + self.file_sound_s
 
     @property
     def speed(self) -> float:
         """Seconds of sound recognized per second."""
-        return self.sound_s / self.wall_s
+        return self.all_sound_s / self.wall_s
+
+    @property
+    def thrift(self) -> float:
+        """Seconds of sound recognized per second of processor time."""
+        return self.all_sound_s / self.cpu_s
 
 
 def main() -> None:
     """Run all rounds and print the comparison."""
-    parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
-    parser.add_argument("--model", default=str(EMBEDDED), help="a folder; default: embedded model")
-    parser.add_argument("--engine", default="auto", help="as the setting ENGINE")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--users", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--batch", type=int, default=8, help="largest batch of the second service")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of a round, at least")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parsed = parser.parse_args()
+    parsed = _arguments()
+    model = parsed.model
+    if model in SHAPES:
+        MODELS.mkdir(parents=True, exist_ok=True)
+        model = checkpoint(model, parsed.tokens, MODELS)
+    settings = {
+        "LOCAL_LLM_MODEL": str(Path(model).resolve()),
+        "ENGINE": parsed.engine,
+        "DEVICE": "cpu",
+        "LLM_THREADS": str(parsed.threads),
+        "LLM_QUEUE_SIZE": "256",
+        "NATIVE_MARGIN_S": parsed.margin,
+    }
+    ways = {"one by one": "1", "batches": str(parsed.batch)}
     clips = mixed_clips()
-    ways = {"one by one": 1, f"batches of {parsed.batch}": parsed.batch}
     rounds: dict[str, dict[int, list[Round]]] = {
         way: {users: [] for users in parsed.users} for way in ways
     }
-    for _, (way, batch) in itertools.product(range(parsed.rounds), ways.items()):
-        settings = {
-            "LOCAL_LLM_MODEL": str(parsed.model),
-            "ENGINE": parsed.engine,
-            "DEVICE": "cpu",
-            "LLM_THREADS": str(parsed.threads),
-            "LLM_MAX_BATCH": str(batch),
-            "LLM_QUEUE_SIZE": "256",
+    with ExitStack() as stack:
+        services = {
+            way: stack.enter_context(running(settings | {"LLM_MAX_BATCH": batch}, timeout_s=900))
+            for way, batch in ways.items()
         }
-        with running(settings, timeout_s=900) as services:
-            send(services.llm.url, clips[0])
-            for users in parsed.users:
-                rounds[way][users].append(load(services.llm.url, clips, users, parsed.seconds))
+        for users, _, way in itertools.product(parsed.users, range(parsed.rounds), ways):
+            rounds[way][users].append(
+                load(services[way], clips, users, parsed.seconds, with_file=parsed.file)
+            )
     report(rounds)
     if parsed.json:
         rows = {
             way: {u: [asdict(r) for r in rs] for u, rs in by.items()} for way, by in rounds.items()
         }
         parsed.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
+    parser.add_argument(
+        "--model",
+        default=str(EMBEDDED),
+        help=f"a folder, or random weights of a shape: {', '.join(SHAPES)}; default: embedded",
+    )
+    parser.add_argument("--tokens", type=int, default=50, help="that random weights say")
+    parser.add_argument("--engine", default="auto", help="as the setting ENGINE")
+    parser.add_argument("--margin", default="", help="as the setting NATIVE_MARGIN_S")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--users", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--file", action="store_true", help="a long file beside the users")
+    parser.add_argument("--batch", type=int, default=0, help="as LLM_MAX_BATCH of the second")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a round, at least")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return parser.parse_args()
 
 
 def mixed_clips() -> list[Clip]:
@@ -112,12 +153,13 @@ def _clip(
     return Clip(file.getvalue(), length_s)
 
 
-def send(url: str, clip: Clip) -> bool:
+def send(url: str, clip: Clip, recording: str = "") -> bool:
     """Have one clip recognized; False when the service is too busy for it."""
     answer = requests.post(
         f"{url}/v1/audio/transcriptions",
         files={"file": ("clip.wav", clip.wav, "audio/wav")},
         data={"language": "ru", "response_format": "verbose_json"},
+        headers={RECORDING_HEADER: recording} if recording else None,
         timeout=_ANSWER_S,
     )
     if answer.status_code == 429:
@@ -127,12 +169,17 @@ def send(url: str, clip: Clip) -> bool:
     return True
 
 
-def load(url: str, clips: Sequence[Clip], users: int, least_s: float) -> Round:
+def load(
+    services: Services, clips: Sequence[Clip], users: int, least_s: float, *, with_file: bool
+) -> Round:
     """`users` senders for `least_s`; what is under way then is finished and counted."""
+    url = services.llm.url
+    send(url, clips[0])
     turns, lock = itertools.cycle(clips), threading.Lock()
     latencies: list[float] = []
+    file_latencies: list[float] = []
     sound_s, refused = 0.0, 0
-    began = time.monotonic()
+    file_clip = max(clips, key=lambda clip: clip.length_s)
 
     def user() -> None:
         nonlocal sound_s, refused
@@ -147,34 +194,72 @@ def load(url: str, clips: Sequence[Clip], users: int, least_s: float) -> Round:
                     latencies.append(time.monotonic() - asked)
                     sound_s += clip.length_s
 
-    threads = [threading.Thread(target=user) for _ in range(users)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wall_s = time.monotonic() - began
-    return Round(users, len(latencies), sound_s, wall_s, latencies, refused)
+    def file_sender() -> None:
+        while time.monotonic() - began < least_s:
+            if send(url, file_clip, "the long file"):
+                file_latencies.append(time.monotonic() - began)
+
+    senders = [user] * users + [file_sender] * (FILE_WINDOWS if with_file else 0)
+    threads = [threading.Thread(target=sender) for sender in senders]
+    began = time.monotonic()
+    with _processor_time(services.llm.process.pid) as spent:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return Round(
+        users=users,
+        clips=len(latencies),
+        sound_s=sound_s,
+        wall_s=time.monotonic() - began,
+        cpu_s=spent[0],
+        latencies_s=latencies,
+        file_sound_s=file_clip.length_s * len(file_latencies),
+        first_text_s=min(file_latencies, default=None),
+        refused=refused,
+    )
+
+
+@contextmanager
+def _processor_time(pid: int) -> Iterator[list[float]]:
+    """Seconds of a process and its children, in a list of one that is filled at the end."""
+
+    def used_s() -> float:
+        process = psutil.Process(pid)
+        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
+
+    before_s, spent = used_s(), [0.0]
+    yield spent
+    spent[0] = used_s() - before_s
 
 
 def report(rounds: Mapping[str, Mapping[int, Sequence[Round]]]) -> None:
     """Print medians over rounds; ratios against the first way."""
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+    head = ("users", "way", "clips", "sound/s", "ratio", "sound/cpu s", "ratio", "p50 s", "p95 s")
+    print(("{:>6} {:<11}" + " {:>11}" * 9).format(*head, "first text", "refused"))
     first = next(iter(rounds))
-    head = ("users", "way", "clips", "sound s/s", "ratio", "p50 s", "p95 s", "refused")
-    print(("{:>6} {:<14}" + " {:>10}" * 6).format(*head))
-    for users in rounds[first]:
-        base = statistics.median(r.speed for r in rounds[first][users])
+    for users, bases in rounds[first].items():
         for way, by_users in rounds.items():
-            measured = by_users[users]
-            speed = statistics.median(r.speed for r in measured)
-            latencies = [latency for r in measured for latency in r.latencies_s]
-            p50, p95 = np.percentile(latencies, [50, 95])
-            clips, refused = (
-                sum(getattr(r, name) for r in measured) for name in ("clips", "refused")
-            )
-            print(
-                f"{users:6d} {way:<14} {clips:10d} {speed:10.1f} {speed / base:9.2f}x "
-                f"{p50:10.2f} {p95:10.2f} {refused:10d}"
-            )
+            print(f"{users:6d} {way:<11} {_row(by_users[users], bases)}")
+
+
+def _row(measured: Sequence[Round], bases: Sequence[Round]) -> str:
+    speed, thrift, base_speed, base_thrift = (
+        statistics.median(getattr(r, name) for r in rounds)
+        for rounds in (measured, bases)
+        for name in ("speed", "thrift")
+    )
+    latencies = [latency for r in measured for latency in r.latencies_s]
+    p50, p95 = np.percentile(latencies, [50, 95]) if latencies else (np.nan, np.nan)
+    firsts = [r.first_text_s for r in measured if r.first_text_s is not None]
+    clips, refused = (sum(getattr(r, name) for r in measured) for name in ("clips", "refused"))
+    return (
+        f"{clips:11d} {speed:11.2f} {speed / base_speed:10.2f}x {thrift:11.2f} "
+        f"{thrift / base_thrift:10.2f}x {p50:11.2f} {p95:11.2f} "
+        f"{statistics.median(firsts) if firsts else np.nan:11.2f} {refused:11d}"
+    )
 
 
 if __name__ == "__main__":
