@@ -71,7 +71,9 @@ def _read(source: soundfile.SoundFile, max_audio_s: float) -> Waveform:
                 hint="Send it to the backend (port 8009), which cuts it and shows progress.",
                 param="file",
             )
-        mono = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=1)
+        if not np.isfinite(block).all():
+            block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+        mono = block[:, 0] if channels == 1 else block.mean(axis=1)
         if resampler is not None:
             mono = resampler.resample_chunk(mono, last=last)
         pieces.append(mono.astype(np.float32, copy=False))
