@@ -163,6 +163,22 @@ def test_several_files_are_listed_searched_opened_and_deleted(
     assert len(backend.jobs.jobs) == 2
 
 
+def test_search_is_still_there_on_the_way_back(open_page: Open, backend: FakeBackend) -> None:
+    for seconds, name in ((5, "первая.wav"), (21, "вторая.wav")):
+        backend.jobs.add(name, wav_file(seconds))
+    page = open_page()
+    entries = page.locator("button.entry")
+    expect(entries).to_have_count(2)
+    page.locator("input[type=search]").fill("кравец")
+    expect(entries).to_have_count(1)
+    entries.click()
+    page.locator(".back").click()
+    expect(entries).to_have_count(1)
+    expect(page.locator("input[type=search]")).to_have_value("кравец")
+    page.locator("input[type=search]").fill("")
+    expect(entries).to_have_count(2)
+
+
 def test_long_history_comes_in_pages(open_page: Open, backend: FakeBackend) -> None:
     for number in range(45):
         backend.jobs.add(f"запись {number}.wav", b"", run=False)

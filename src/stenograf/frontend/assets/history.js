@@ -22,6 +22,7 @@ class HistoryView {
 
   update(data, send) {
     this.send = send;
+    if (!this.data) this.field.value = data.query; // later it is whoever types that knows better
     this.data = data;
     const say = (key, values) => words(data.strings, key, values);
     this.title.textContent = say("history.title");
@@ -59,7 +60,7 @@ class HistoryView {
       class: "entry", type: "button", "data-id": job.id, onclick: () => this.send("open", job.id),
     },
     h("span", { class: "grow" },
-      h("span", { class: "clip name" }, job.title || job.filename),
+      h("span", { class: "clip name", title: job.title || job.filename }, job.title || job.filename),
       job.status === "completed" || job.error || job.text_preview ? second : null,
       job.status === "running" ? this.#bar(job) : null),
     h("span", { class: "side small muted num" }, job.status === "completed" ? null : state,
