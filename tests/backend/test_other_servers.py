@@ -36,7 +36,8 @@ def open_desk(tmp_path: Path) -> Iterator[Open]:
             settings: dict[str, Any] | None = None, root: str = "", **manners: Any
         ) -> tuple[Desk, OtherServer]:
             server = stack.enter_context(OtherServer(**manners))
-            desk = Desk(tmp_path, server.url + root, answer_start_s=60, **(settings or {}))
+            folder = tmp_path / server.url.rpartition(":")[2]
+            desk = Desk(folder, server.url + root, answer_start_s=60, **(settings or {}))
             return stack.enter_context(desk), server
 
         yield start
@@ -134,7 +135,7 @@ def test_a_translation_goes_where_openai_has_it(open_desk: Open) -> None:
 def test_the_key_is_shown_and_a_wrong_one_is_told(open_desk: Open) -> None:
     desk, _ = open_desk({"llm_api_key": "right"}, key="right")
     assert run(desk)["status"] == "completed"
-    closed, _ = open_desk({"llm_api_key": "wrong"}, key="right")
+    closed, _ = open_desk({"llm_api_key": "wrong", "retry_scale": 1.0}, key="right")
     answer = closed.http.get("/ready")
     assert answer.status_code == 503
     assert "refuses the backend's key" in answer.text
@@ -175,7 +176,7 @@ def test_no_list_of_models_where_one_is_named(open_desk: Open) -> None:
 
 
 def test_no_list_of_models_and_none_named(open_desk: Open) -> None:
-    desk, _ = open_desk(lists_models=False)
+    desk, _ = open_desk({"retry_scale": 1.0}, lists_models=False)
     answer = desk.http.get("/ready")
     assert answer.status_code == 503
     assert "lists no models" in answer.text

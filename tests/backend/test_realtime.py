@@ -423,7 +423,7 @@ def test_a_turn_that_fails_does_not_end_the_session(talk: Talk, model: ModelServ
     talk.send("input_audio_buffer.commit")
     failed = talk.until(f"{TRANSCRIPTION}.failed")
     assert failed["error"]["type"] == "server_error"
-    assert failed["error"]["message"] == "broken"
+    assert failed["error"]["message"] == "The model service said: broken"
     model.answer = lambda asked: Reply(body=heard(asked, "снова"))
     talk.append(loud(1))
     talk.send("input_audio_buffer.commit")
