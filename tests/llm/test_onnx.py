@@ -1,5 +1,6 @@
 """ENGINE=onnx with models whose text is known by construction: every tone is a piece of text."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE, Waveform, wa
 from stenograf.llm.engines.base import EngineOptions, EngineUnfit
 from stenograf.llm.engines.factory import EngineSettings, engine_factory
 from stenograf.llm.engines.onnx import OnnxEngine, load_onnx
+from stenograf.llm.engines.onnx_files import find
 from stenograf.llm.engines.token_times import Token, segments
 
 from .onnx_hub import FolderHub
@@ -197,6 +199,41 @@ def test_auto_takes_it_for_a_folder_of_its_kind(settings: EngineSettings) -> Non
     assert engine.capabilities.engine == "onnx"
     assert "ONNX" in engine.capabilities.engine_reason
     engine.close()
+
+
+def test_int8_takes_the_quantized_files(settings: EngineSettings, tmp_path: Path) -> None:
+    folder = shutil.copytree(settings.model, tmp_path / "quantized")
+    (folder / "v3_ctc.onnx").rename(folder / "v3_ctc.int8.onnx")
+    engine = load_onnx(replace(settings, model=str(folder), compute_type="int8"), lambda *_: None)
+    assert engine.capabilities.dtype == "int8"
+    (result,) = engine.transcribe([SENTENCES], EngineOptions())
+    assert "".join(segment.text for segment in result.segments).strip() == TEXT
+    with pytest.raises(ModelNotFound, match="cannot be loaded"):
+        load_onnx(replace(settings, model=str(folder)), lambda *_: None)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("files", "config", "kind"),
+    [
+        (["v2_ctc.onnx", "v2_ctc.int8.onnx", "v2_vocab.txt"], {}, "gigaam-v2-ctc"),
+        (["v3_rnnt_encoder.onnx", "v3_rnnt_joint.onnx"], {}, "gigaam-v2-rnnt"),
+        (["v3_e2e_ctc.int8.onnx"], {"model_type": "gigaam"}, "gigaam-v3-e2e-ctc"),
+        (["multilingual_large_ctc.onnx"], {}, "gigaam-multilingual-ctc"),
+        (["am-onnx/encoder.onnx", "am-onnx/joiner.onnx", "lang/tokens.txt"], {}, "vosk"),
+        (["model.onnx", "vocab.txt"], {"model_type": "nemo-conformer-ctc"}, "nemo-conformer-ctc"),
+        (["model.onnx"], {"model_type": "t-one-ctc"}, "t-one-ctc"),
+    ],
+)
+def test_a_folder_tells_its_kind(
+    tmp_path: Path, files: list[str], config: dict[str, str], kind: str
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    if config:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    assert find(str(tmp_path), None, tmp_path, lambda *_: None).kind == kind
 
 
 def _drop(name: str) -> Callable[[Path], None]:
