@@ -1,5 +1,6 @@
 """A model server that does as it is told and remembers what it was asked."""
 
+import io
 import json
 import re
 import socket
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+import soundfile
+
 
 @dataclass
 class Asked:
-    """One request for a window: its fields, and the bytes of its WAV file."""
+    """One request for a window: its fields, and its sound as a WAV file."""
 
     fields: dict[str, list[str]]
     wav: bytes
@@ -180,7 +183,14 @@ def _parse(content_type: str, body: bytes) -> Asked:
         assert name is not None
         value = value.removesuffix(b"\r\n")
         if b"filename=" in head:
-            wav = value
+            wav = _as_wav(value)
         else:
             fields.setdefault(name[1].decode(), []).append(value.decode())
     return Asked(fields, wav)
+
+
+def _as_wav(sound: bytes) -> bytes:
+    samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
+    with io.BytesIO() as file:
+        soundfile.write(file, samples, rate, "PCM_16", format="WAV")
+        return file.getvalue()
