@@ -78,5 +78,7 @@ def test_the_service_says_what_it_chose(tmp_path: Path) -> None:
             told = requests.get(service.url + route, timeout=10).json()
             assert told["engine"] == "ctranslate2"
             assert told["engine_reason"] == "COMPUTE_TYPE=float32 asks for it."
+            assert told["max_batch"] > 1
     log = service.log.read_text()
+    assert f"batches of up to {told['max_batch']} windows" in log
     assert "engine ctranslate2 chosen: COMPUTE_TYPE=float32 asks for it." in log

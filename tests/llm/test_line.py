@@ -79,7 +79,7 @@ def test_a_batch_is_bounded_in_sound_too() -> None:
 
 
 def test_other_options_and_much_longer_windows_are_no_company() -> None:
-    clip, twin, longer = window(3), window(4), window(9)
+    clip, twin, longer = window(3), window(4), window(13)
     line = line_of(longer, clip, twin, window(3, options=EN))
     assert line.ready() == 2
     assert line.take(8) == [clip, twin]

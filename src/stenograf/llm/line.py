@@ -12,7 +12,7 @@ from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 from stenograf.llm.engines.base import EngineOptions, WindowResult
 
 _LEAST_SAMPLES = SAMPLE_RATE  # what the shortest window pays
-_LONGER, _LONGER_SAMPLES = 2, 2 * SAMPLE_RATE  # company may be so many times, and so much, longer
+_LONGER, _LONGER_SAMPLES = 3, 3 * SAMPLE_RATE  # company may be so many times, and so much, longer
 
 
 class Pending(Future[WindowResult]):
