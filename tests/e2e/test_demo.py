@@ -34,6 +34,8 @@ def test_nothing_heard_is_every_word_wrong() -> None:
 
 @contextmanager
 def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
+    # A shell's background job ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "stenograf.demo", *words],
         cwd=ROOT,
@@ -41,6 +43,7 @@ def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:
