@@ -20,6 +20,7 @@ class Asked:
 
     fields: dict[str, list[str]]
     wav: bytes
+    sent_as: str = ""
     recording: str = ""
 
     @property
@@ -176,17 +177,17 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
 def _parse(content_type: str, body: bytes) -> Asked:
     boundary = content_type.split("boundary=")[1].encode()
     fields: dict[str, list[str]] = {}
-    wav = b""
+    wav, sent_as = b"", ""
     for part in body.split(b"--" + boundary)[1:-1]:
         head, _, value = part.partition(b"\r\n\r\n")
         name = re.search(rb'name="([^"]+)"', head)
         assert name is not None
         value = value.removesuffix(b"\r\n")
         if b"filename=" in head:
-            wav = _as_wav(value)
+            wav, sent_as = _as_wav(value), head.split(b"Content-Type: ")[1].decode()
         else:
             fields.setdefault(name[1].decode(), []).append(value.decode())
-    return Asked(fields, wav)
+    return Asked(fields, wav, sent_as)
 
 
 def _as_wav(sound: bytes) -> bytes:

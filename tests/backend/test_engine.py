@@ -47,6 +47,16 @@ def ask(engine: EngineClient, options: TranscribeOptions = RU) -> Any:
         return engine.transcribe(session, WAV, 16_000, options, "m", lambda: False)
 
 
+@pytest.mark.parametrize("n_samples", [1, 30 * 16_000])
+def test_our_service_gets_the_very_samples_as_flac(
+    model: ModelServer, engine: EngineClient, n_samples: int
+) -> None:
+    wav = wav_bytes(np.random.default_rng(1).normal(0, 0.4, n_samples).astype(np.float32))
+    with engine.session() as session:
+        engine.transcribe(session, wav, n_samples, RU, "m", lambda: False)
+    assert (model.asked[-1].sent_as, model.asked[-1].wav) == ("audio/flac", wav)
+
+
 def test_words_are_dealt_to_their_segments() -> None:
     answer = {
         "language": "russian",

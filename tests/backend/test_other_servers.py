@@ -107,6 +107,7 @@ def test_only_openais_fields_are_sent(open_desk: Open) -> None:
     assert ask(desk, **fields, language="").json()["text"].split() == ["два", "три"]
     ((path, asked),) = server.asked
     assert path == URL
+    assert asked.sent_as == "audio/wav", "which every server reads"
     assert set(asked.fields) <= OPENAI_FIELDS
     assert "language" not in asked.fields, "to name none is to ask for it"
     assert asked.fields["prompt"] == ["числа"]
