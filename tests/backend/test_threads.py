@@ -113,3 +113,24 @@ def test_a_drain_can_be_hardened_but_a_cancel_not_softened() -> None:
         stop.check()
     except Stopped as stopped:
         assert stopped.reason is Reason.CANCELLED
+
+
+def test_a_cancel_is_not_lost_to_a_notice_at_the_same_moment() -> None:
+    async def cancelled_after(steps: int) -> None:
+        event = asyncio.Event()
+
+        async def watch() -> None:
+            while True:
+                await wait(event, 30)
+
+        watching = asyncio.ensure_future(watch())
+        await asyncio.sleep(0.01)
+        event.set()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=1)
+        assert watching.cancelled()
+
+    for steps in range(5):
+        asyncio.run(cancelled_after(steps))

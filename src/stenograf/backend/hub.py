@@ -66,7 +66,9 @@ def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
 async def wait(event: asyncio.Event, timeout_s: float) -> None:
     """Until `event` is set, at most `timeout_s`; clears it."""
     try:
-        await asyncio.wait_for(event.wait(), timeout_s)
+        # Python 3.11's wait_for loses a cancel that comes at the moment the event is set.
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
     except TimeoutError:
         return
     finally:
