@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stenograf.audio.meter import Measurement, Meter
+from stenograf.audio.measurement import Measurement
+from stenograf.audio.meter import Meter
 
 from .sounds import babble, tone
 

@@ -18,7 +18,7 @@ from stenograf.audio import decode_process
 from stenograf.audio.decode_process import OnProgress
 from stenograf.audio.findings import warnings
 from stenograf.audio.loudness import level
-from stenograf.audio.meter import Measurement
+from stenograf.audio.measurement import Measurement
 from stenograf.audio.spool import SAMPLE_BYTES
 from stenograf.audio.task import ChildTask
 from stenograf.contract.errors import Cancelled, Gone, OutOfResources, UndecodableAudio

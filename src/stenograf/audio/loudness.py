@@ -6,7 +6,7 @@ whenever a piece is read.
 
 import math
 
-from stenograf.audio.meter import Measurement
+from stenograf.audio.measurement import Measurement
 from stenograf.contract.options import NormalizeOptions
 from stenograf.contract.transcript import Level, Levels
 

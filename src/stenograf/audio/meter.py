@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from stenograf.audio.measurement import Measurement
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
 HOP_SAMPLES = SAMPLE_RATE // 10  # 100 ms: the step of BS.1770's 400 ms blocks
@@ -45,15 +46,6 @@ _PHASES = np.array([*_HALF_OVERSAMPLER, *(p[::-1] for p in _HALF_OVERSAMPLER[::-
 _TAPS = _PHASES.shape[1]
 _LARGEST_RISE = float(np.abs(_PHASES).sum(axis=1).max()) * 1.0001  # with room for rounding
 _GROUP = 16  # samples oversampled together; a power of two
-
-
-class Measurement(NamedTuple):
-    """What a recording measures, linear; None where the measure does not exist."""
-
-    peak: float
-    true_peak: float
-    rms: float
-    lufs: float | None
 
 
 class _State(NamedTuple):
