@@ -48,7 +48,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.silence", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="length, half of it silence")
-    parser.add_argument("--stretch", type=float, default=60.0, help="seconds of speech in one go")
+    parser.add_argument("--stretch", type=float, default=70.0, help="seconds of speech in one go")
     parser.add_argument(
         "--shape",
         choices=("tiny", "base", "small", "medium"),
