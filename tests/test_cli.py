@@ -256,7 +256,11 @@ def test_the_client_says_what_the_server_says(url: str, script: Script, recordin
 
 def start(words: list[str], **streams: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "stenograf.cli", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, **streams)
+    # A shell's background job ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, **streams)
+    signal.signal(signal.SIGINT, before)
+    return process
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -50,9 +50,8 @@ _SERVER = "stenograf.audio.decode_server"
 
 def _children() -> list[psutil.Process]:
     """The decoding processes this one has running."""
-    (server,) = (
-        child for child in psutil.Process().children() if _SERVER in " ".join(child.cmdline())
-    )
+    alive = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    (server,) = (child for child in alive if _SERVER in " ".join(child.cmdline()))
     return server.children()
 
 

@@ -210,7 +210,7 @@ def scored(asked: Asked) -> Reply:
 
 
 def test_probabilities_of_tokens(desk: Desk, model: ModelServer) -> None:
-    row = {"id": "model-a", "object": "model", "logprobs": True}
+    row = {"id": "model-a", "object": "model", "owned_by": "stenograf", "logprobs": True}
     model.models = Reply(body={"object": "list", "data": [row]})
     model.answer = scored
     form = {"vad": "false", "include[]": "logprobs"}

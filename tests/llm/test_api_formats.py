@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.waiting import until
 
 from stenograf.contract.errors import OutOfResources
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform, wav_bytes
@@ -24,7 +25,7 @@ from stenograf.llm.app import create_app
 from stenograf.llm.engines.base import EngineOptions, Stop, WindowResult, never
 from stenograf.llm.engines.fake import FakeEngine
 
-from .test_api import ROUTE, Slow, Tone, post, running, service, settings, wait_for
+from .test_api import ROUTE, Slow, Tone, post, running, service, settings
 
 TRANSLATIONS = "/v1/audio/translations"
 
@@ -88,7 +89,7 @@ def test_a_stream_begins_before_the_last_window(tone: Tone) -> None:
             return super().transcribe(windows, options, stop)
 
     with running(create_app(settings(), lambda _: Gated())) as url:
-        wait_for(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
+        until(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
         with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
             events: Any = client.audio.transcriptions.create(
                 file=("a.wav", wav_bytes(tone(45))), model="whisper-1", stream=True
@@ -205,7 +206,7 @@ def test_a_late_failure_is_told_in_the_body(tone: Tone) -> None:
 def test_a_client_that_leaves_a_stream_ends_the_work(tone: Tone) -> None:
     engine = Slow()
     with running(create_app(settings(answer_start_s=0.1), lambda _: engine)) as url:
-        wait_for(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
+        until(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
         with requests.post(
             url + ROUTE,
             data={"stream": "true"},
@@ -214,7 +215,7 @@ def test_a_client_that_leaves_a_stream_ends_the_work(tone: Tone) -> None:
             timeout=5,
         ) as response:
             assert next(response.iter_content(64)) == b": ping\n\n"
-        wait_for(lambda: engine.stopped_after_s is not None, 3)
+        until(lambda: engine.stopped_after_s is not None, 3)
 
 
 NAMES = st.sampled_from(

@@ -149,13 +149,15 @@ class _Packing:
         self._limit = limit
         self._root = self._last = _Border(0, 0.0)
         self._pieces: list[tuple[Span, bool]] = []  # behind the root, and whether a seam ends each
+        self._heard_to: int | None = None  # where the last piece ended, given or not
         self._near: deque[tuple[_Border, Span, float]] = deque()  # pieces a window may begin with
 
     def add(self, piece: Span, *, seam: bool) -> None:
         border_cost = 0.0
-        if self._pieces:
-            pause_s = (piece.start - self._pieces[-1][0].end) / SAMPLE_RATE
+        if self._heard_to is not None:
+            pause_s = (piece.start - self._heard_to) / SAMPLE_RATE
             border_cost = max(0.0, COMFORTABLE_PAUSE_S - pause_s)
+        self._heard_to = piece.end
         self._pieces.append((piece, seam))
         self._near.append((self._last, piece, border_cost))
         self._close_before(piece.end - self._limit)

@@ -81,7 +81,7 @@ class Office:
 
     def cancel(self, chat_id: int) -> int:
         """Give up everything that a chat waits for; how many recordings that was."""
-        tickets = self.counter.of_chat(chat_id)
+        tickets = [t for t in self.counter.of_chat(chat_id) if not t.cancelled.is_set()]
         for ticket in tickets:
             ticket.cancel()
         return len(tickets)
