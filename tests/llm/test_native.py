@@ -97,7 +97,7 @@ def test_logits_of_a_prefix_and_of_steps(ours: Model, heard: Sound, mel: Floats)
         stepped = rows.feed(np.array([[token]]))
     assert np.array_equal(at_once, stepped)
     apart = np.abs(at_once - expected).mean() / expected.std()
-    assert apart < (0.01 if ours.shape.precise else 0.1)
+    assert apart < (0.01 if ours.shape.precise else 0.15)
 
 
 def test_cross_attention(ours: Model, heard: Sound, mel: Floats) -> None:
