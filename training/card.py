@@ -39,6 +39,7 @@ def render(report: dict[str, dict[str, float]]) -> str:
         end=times["word_end_ms"],
         false_windows=quiet["windows_with_text"],
         quiet_windows=quiet["windows"],
+        no_speech=quiet["no_speech_min"],
         float32=engines["float32"]["same_percent"],  # type: ignore[index]
         int8=engines["int8"]["same_percent"],  # type: ignore[index]
         compared=engines["int8"]["windows"],  # type: ignore[index]
