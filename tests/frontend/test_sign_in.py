@@ -1,5 +1,6 @@
 """The page before a backend that asks for a key, in a real browser, with the real services."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from streamlit.testing.v1 import AppTest
 
 import stenograf.frontend
@@ -73,8 +75,13 @@ def test_a_visitor_shows_the_key_once_and_everything_works(
     assert KEY not in stored
 
     page.get_by_text(RU["options.more"]).click()
-    page.get_by_text(RU["option.vad"], exact=True).click()  # a tone is not speech
-    page.locator(".uploader[data-options*='\"vad\":false']").wait_for()
+    switched_off = page.locator(".uploader[data-options*='\"vad\":false']")
+    for _ in range(3):  # a click is lost while the page, just signed in, is drawn anew
+        page.get_by_text(RU["option.vad"], exact=True).click()  # a tone is not speech
+        with contextlib.suppress(PlaywrightTimeoutError):
+            switched_off.wait_for(timeout=20_000)
+            break
+    expect(switched_off).to_be_visible()
     recording = tmp_path / "Планёрка.wav"
     recording.write_bytes(wav_file(20, amplitude=0.1))
     page.locator("[data-testid=file-input]").set_input_files(recording)  # tus
