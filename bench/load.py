@@ -15,18 +15,18 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import requests
 import soundfile
 from numpy.typing import NDArray
 
 from bench.engines.checkpoints import SHAPES, checkpoint
+from bench.seed.gauges import cpu_s
 from stenograf.openai_audio.names import RECORDING_HEADER
 from stenograf.services import Services, running
 
@@ -201,37 +201,23 @@ def load(
 
     senders = [user] * users + [file_sender] * (FILE_WINDOWS if with_file else 0)
     threads = [threading.Thread(target=sender) for sender in senders]
-    began = time.monotonic()
-    with _processor_time(services.llm.process.pid) as spent:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    pid = services.llm.process.pid
+    began, before_s = time.monotonic(), cpu_s(pid)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return Round(
         users=users,
         clips=len(latencies),
         sound_s=sound_s,
         wall_s=time.monotonic() - began,
-        cpu_s=spent[0],
+        cpu_s=cpu_s(pid) - before_s,
         latencies_s=latencies,
         file_sound_s=file_clip.length_s * len(file_latencies),
         first_text_s=min(file_latencies, default=None),
         refused=refused,
     )
-
-
-@contextmanager
-def _processor_time(pid: int) -> Iterator[list[float]]:
-    """Seconds of a process and its children, in a list of one that is filled at the end."""
-
-    def used_s() -> float:
-        process = psutil.Process(pid)
-        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-        return float(sum(each.user + each.system for each in times))
-
-    before_s, spent = used_s(), [0.0]
-    yield spent
-    spent[0] = used_s() - before_s
 
 
 def report(rounds: Mapping[str, Mapping[int, Sequence[Round]]]) -> None:

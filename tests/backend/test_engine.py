@@ -31,7 +31,7 @@ from stenograf.contract.pcm import wav_bytes
 from .desk import until
 from .model_server import ModelServer, Reply, heard
 
-WAV = wav_bytes(np.zeros(16_000, np.float32))
+SILENCE = np.zeros(16_000, np.float32)
 RU = TranscribeOptions()
 
 
@@ -44,17 +44,17 @@ def engine(model: ModelServer) -> Iterator[EngineClient]:
 
 def ask(engine: EngineClient, options: TranscribeOptions = RU) -> Any:
     with engine.session() as session:
-        return engine.transcribe(session, WAV, 16_000, options, "m", lambda: False)
+        return engine.transcribe(session, SILENCE, options, "m", lambda: False)
 
 
 @pytest.mark.parametrize("n_samples", [1, 30 * 16_000])
 def test_our_service_gets_the_very_samples_as_flac(
     model: ModelServer, engine: EngineClient, n_samples: int
 ) -> None:
-    wav = wav_bytes(np.random.default_rng(1).normal(0, 0.4, n_samples).astype(np.float32))
+    waveform = np.random.default_rng(1).normal(0, 0.4, n_samples).astype(np.float32)
     with engine.session() as session:
-        engine.transcribe(session, wav, n_samples, RU, "m", lambda: False)
-    assert (model.asked[-1].sent_as, model.asked[-1].wav) == ("audio/flac", wav)
+        engine.transcribe(session, waveform, RU, "m", lambda: False)
+    assert (model.asked[-1].sent_as, model.asked[-1].wav) == ("audio/flac", wav_bytes(waveform))
 
 
 def test_words_are_dealt_to_their_segments() -> None:
@@ -249,7 +249,7 @@ def test_abort_ends_a_waiting_request(engine: EngineClient, model: ModelServer) 
         with engine.session() as session:
             sessions.append(session)
             try:
-                engine.transcribe(session, WAV, 16_000, RU, "m", lambda: False)
+                engine.transcribe(session, SILENCE, RU, "m", lambda: False)
             except Aborted as error:
                 failures.append(error)
 

@@ -22,7 +22,7 @@ from stenograf.backend.pipeline import Tools
 from stenograf.backend.records import Heard
 from stenograf.contract.errors import Cancelled, Overloaded, Unavailable
 from stenograf.contract.options import DecodeOptions, GuardOptions, TranscribeOptions
-from stenograf.contract.pcm import SAMPLE_RATE, Waveform, wav_bytes
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
 _LISTEN_S = (120.0, 3600.0)  # a first look, and a longer one where it met no speech
 _MAX_WINDOWS = 3
@@ -145,8 +145,7 @@ class _Listening:
                 spans = self._tools.detector.spans(blocks, _OPTIONS.cut, gain)
                 windows = cut_windows(spans, spool.n_samples, _OPTIONS.cut, quietest_in(spool))
                 for window in islice(windows, _MAX_WINDOWS):
-                    waveform = spool.read(window.start, window.end) * gain
-                    heard.append(ask(wav_bytes(waveform), len(waveform)))
+                    heard.append(ask(spool.read(window.start, window.end) * gain))
                     share = _verdict(heard).probability
                     if share is None or share >= _SURE:
                         break
@@ -158,7 +157,7 @@ class _Listening:
         return block
 
     @contextmanager
-    def _model(self) -> Iterator[Callable[[bytes, int], Heard]]:
+    def _model(self) -> Iterator[Callable[[Waveform], Heard]]:
         engine = self._tools.engine
         with engine.session() as session:
             with self._lock:
@@ -167,8 +166,8 @@ class _Listening:
                 if self._stopped.is_set():
                     raise Aborted
                 model = engine.model_id()
-                yield lambda wav, n_samples: engine.transcribe(
-                    session, wav, n_samples, _OPTIONS, model, self._stopped.is_set
+                yield lambda waveform: engine.transcribe(
+                    session, waveform, _OPTIONS, model, self._stopped.is_set
                 )
             finally:
                 with self._lock:

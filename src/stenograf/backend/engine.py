@@ -26,6 +26,7 @@ from stenograf.contract.errors import (
     Unavailable,
 )
 from stenograf.contract.options import TranscribeOptions
+from stenograf.contract.pcm import Waveform
 from stenograf.openai_audio.names import RECORDING_HEADER
 
 _log = logging.getLogger(__name__)
@@ -129,14 +130,13 @@ class EngineClient:
     def transcribe(
         self,
         session: Connection,
-        wav: bytes,
-        n_samples: int,
+        waveform: Waveform,
         options: TranscribeOptions,
         model: str,
         should_stop: Callable[[], bool],
         recording: str = "",
     ) -> Heard:
-        """Recognize one window, a mono 16 kHz WAV file of `n_samples`.
+        """Recognize one window, float32 (n_samples,) at 16 kHz; outside [-1, 1] it clips.
 
         Windows of one `recording` share its turns at the model, so that none crowds others out.
         A busy service is asked again for `window_timeout_s`. Raises what the service's answer
@@ -145,7 +145,7 @@ class EngineClient:
         deadline = time.monotonic() + self._window_timeout_s
         while True:
             form = self._form(options, model)
-            body, media_type = form.body(wav)
+            body, media_type = form.body(waveform)
             answer = session.send(
                 "POST",
                 form.path,
@@ -156,7 +156,7 @@ class EngineClient:
             )
             error = failure_in(answer.status, answer.headers, answer.body)
             if error is None:
-                return read_heard(answer.json(), n_samples, options.decode.language)
+                return read_heard(answer.json(), len(waveform), options.decode.language)
             if self._gives_no_times(error, model):
                 continue
             wait_s = self._wait_s(error)

@@ -17,7 +17,6 @@ from stenograf.backend.feed import Feed, Task
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.records import Heard, PlannedWindow
 from stenograf.backend.stop import Stop
-from stenograf.contract.pcm import wav_bytes
 
 _STOP_CHECK_S = 0.2
 _LOOK_S = 0.05  # how late a new window is noticed while others are at the model
@@ -107,8 +106,7 @@ class Recognizer:
                     raise Aborted
                 return self.engine.transcribe(
                     session,
-                    wav_bytes(waveform),
-                    window.end - window.start,
+                    waveform,
                     self.notebook.options,
                     self.model,
                     self.stop,

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from stenograf.contract.options import TranscribeOptions
-from stenograf.contract.pcm import SAMPLE_RATE, WAV_HEADER_BYTES
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform, to_s16, wav_bytes
 
 Fields = list[tuple[str, str]]
 
@@ -23,9 +23,9 @@ class WindowForm:
     fields: Fields
     flac: bool = False
 
-    def body(self, wav: bytes) -> tuple[bytes, str]:
-        """The multipart body with a file of `wav_bytes`, and its media type."""
-        sound, kind = (_flac(wav), "flac") if self.flac else (wav, "wav")
+    def body(self, waveform: Waveform) -> tuple[bytes, str]:
+        """The multipart body with the window, mono 16 kHz, as a file of s16; its media type."""
+        sound, kind = (_flac(waveform), "flac") if self.flac else (wav_bytes(waveform), "wav")
         boundary = f"stenograf-{uuid.uuid4().hex}"
         parts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -92,9 +92,9 @@ def plain_form(options: TranscribeOptions, model: str, *, times: bool = True) ->
     return WindowForm(_TRANSCRIPTIONS, fields)
 
 
-def _flac(wav: bytes) -> bytes:
-    """The same samples; more effort than the least would hardly make them smaller."""
-    samples = np.frombuffer(wav, "<i2", offset=WAV_HEADER_BYTES)
+def _flac(waveform: Waveform) -> bytes:
+    """The samples that WAV would have; more effort than the least hardly makes them smaller."""
+    samples = np.frombuffer(to_s16(waveform), "<i2")
     with io.BytesIO() as file:
         soundfile.write(file, samples, SAMPLE_RATE, "PCM_16", format="FLAC", compression_level=0.0)
         return file.getvalue()

@@ -14,7 +14,6 @@ Waveform = NDArray[np.float32]
 
 _FULL_SCALE = 32768.0
 _WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-WAV_HEADER_BYTES = _WAV_HEADER.size  # of the files of `wav_bytes`
 _UNKNOWN_BYTES = 2**32 - 1  # what a RIFF header says of a stream that has no end yet
 
 

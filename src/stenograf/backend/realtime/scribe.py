@@ -16,7 +16,7 @@ from stenograf.backend.realtime.ear import Utterance
 from stenograf.backend.records import Heard
 from stenograf.contract.errors import StenografError
 from stenograf.contract.options import TranscribeOptions
-from stenograf.contract.pcm import Waveform, wav_bytes
+from stenograf.contract.pcm import Waveform
 from stenograf.transcripts.assemble import WindowResult, assemble
 
 Arguments = TypeVarTuple("Arguments")
@@ -71,8 +71,7 @@ class Scribe:
                 self._run(
                     self.engine.transcribe,
                     connection,
-                    wav_bytes(sound[window.start : window.end]),
-                    window.end - window.start,
+                    sound[window.start : window.end],
                     options,
                     model,
                     stop.is_set,
