@@ -14,7 +14,7 @@ from torch import Tensor
 from torch import multiprocessing as processes
 from transformers import WhisperTokenizerFast
 
-from training.augment import Rng
+from training.augment import SAMPLE_RATE, Rng
 from training.compose import Library, Segment, make_window
 from training.features import log_mel
 from training.network import CTC_ALPHABET, FRAME_WORDS
@@ -22,6 +22,7 @@ from training.pool import Pool
 
 IGNORE = -100
 FRAMES_PER_S = 50
+SAMPLES_PER_FRAME = SAMPLE_RATE // FRAMES_PER_S
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Recipe:
     strength: float = 1.0
     timestamps: float = 0.5
     bare_prompt: float = 0.1
+    padded: float = 0.0  # share of batches with zeros behind the sound, as recognizers pad
 
 
 @dataclass
@@ -154,15 +156,20 @@ def ctc_text(segments: list[Segment]) -> list[int]:
 def make_batch(
     rng: Rng, library: Library, targets: Targets, lexicon: Lexicon, recipe: Recipe
 ) -> Batch:
-    """Compose one batch: windows of one length, at a random place of the 30 s."""
+    """Compose one batch: windows of one length, at a random place of the 30 s or zero-padded."""
     seconds = float(rng.choice(recipe.seconds))
-    size = max(2, int(recipe.audio_per_batch_s / seconds))
-    frames = int(seconds * FRAMES_PER_S)
-    first = int(rng.integers(0, 1500 - frames + 1)) if rng.random() < 0.7 else 0
+    context_s = seconds
+    if rng.random() < recipe.padded:
+        context_s = float(rng.choice([30.0, rng.uniform(seconds, 30.0)], p=[0.7, 0.3]))
+    frames = int(context_s * FRAMES_PER_S)
+    padding = np.zeros(frames * SAMPLES_PER_FRAME - int(seconds * SAMPLE_RATE), np.float32)
+    size = max(2, int(recipe.audio_per_batch_s / context_s))
+    anywhere = context_s == seconds and rng.random() < 0.7
+    first = int(rng.integers(0, 1500 - frames + 1)) if anywhere else 0
     mels, rows, characters, labels = [], [], [], []
     for _ in range(size):
         wave, segments = make_window(rng, library, seconds, recipe.empty, recipe.strength)
-        mels.append(log_mel(wave))
+        mels.append(log_mel(np.concatenate([wave, padding])))
         rows.append(
             targets.build(
                 segments,

@@ -43,7 +43,7 @@ STAGES = {
     "short": Recipe((4.0, 5.0, 6.0), 60, SOURCES, empty=0.04, strength=0.5),
     "middle": Recipe((5.0, 7.0, 9.0), 64, SOURCES, empty=0.04, strength=0.35),
     "full": Recipe((7.0, 12.0, 20.0, 30.0), 90, ALIGNED, empty=0.05, strength=0.35),
-    "last": Recipe((30.0,), 90, ALIGNED, empty=0.1, strength=0.6),
+    "padded": Recipe((4.0, 7.0, 12.0, 20.0, 30.0), 90, ALIGNED, 0.05, 0.35, padded=0.75),
 }
 
 
