@@ -55,7 +55,8 @@ def evaluate() -> None:
 def main() -> None:
     """Run the named steps, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("steps", nargs="*", choices=[*STEPS, []], default=list(STEPS))
+    # argparse holds "none given" against the choices too
+    parser.add_argument("steps", nargs="*", metavar="STEP", choices=[*STEPS, []], help=str(STEPS))
     parser.add_argument("--scale", type=float, default=1.0, help="of the minutes of training")
     parsed = parser.parse_args()
     last = f"{len(STAGES) - 1}-{STAGES[-1][0]}.pt"
@@ -66,7 +67,7 @@ def main() -> None:
         "samples": lambda: call("samples"),
         "evaluate": evaluate,
     }
-    for step in parsed.steps:
+    for step in parsed.steps or STEPS:
         actions[step]()
 
 
