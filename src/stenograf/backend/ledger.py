@@ -176,12 +176,12 @@ class Ledger:
             session.execute(delete(WindowRow).where(WindowRow.recognition_id == claim.id))
             session.execute(_held(claim).values(done=0, windows_done=0))
 
-    def begin_recognizing(self, claim: Claim) -> None:
-        """Start the clock that the expected end is computed from."""
+    def begin_recognizing(self, claim: Claim, ago_s: float = 0.0) -> None:
+        """Start the clock that the expected end is computed from, as if so many seconds ago."""
         self._write(
             claim,
             stage=Stage.RECOGNIZING,
-            recognizing_at=self._clock(),
+            recognizing_at=self._clock() - ago_s,
             recognizing_from=_R.done,
         )
 
