@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from stenograf.contract.options import DEFAULT_LANGUAGE
 
 GIB = 1024**3
+_DAY_S = 24 * 3600.0
+_MOST_SHORT_WORKERS = 64
 
 DEFAULT_MODEL = "mitchelldehaven/whisper-medium-ru"
 _ANSWER_START = (
@@ -67,6 +69,24 @@ def _origins(listed: str) -> str:
         if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/]+/?", origin):
             raise ValueError(f"{origin} is no origin like https://page.example.org")
     return listed
+
+
+def _lengths_s(listed: str) -> str:
+    try:
+        lengths_s = _seconds_in(listed)
+    except ValueError:
+        raise ValueError("it should be seconds, comma separated, like 120,1200, or 0") from None
+    if len(lengths_s) > _MOST_SHORT_WORKERS:
+        raise ValueError(f"at most {_MOST_SHORT_WORKERS} lengths are read")
+    return listed
+
+
+def _seconds_in(listed: str) -> tuple[float, ...]:
+    """Lengths in a comma-separated setting, without zeros. Raises ValueError."""
+    lengths_s = tuple(float(part) for part in listed.split(","))
+    if not all(0 <= length_s <= _DAY_S for length_s in lengths_s):
+        raise ValueError("out of range")
+    return tuple(length_s for length_s in lengths_s if length_s)
 
 
 def _header_text(key: str) -> str:
@@ -243,8 +263,14 @@ class BackendSettings(_Settings):
         4,
         ge=1,
         le=64,
-        description="jobs under way at the same time, so that a short one need not wait for a long "
-        "one; their windows take turns at the model",
+        description="jobs of any length under way at the same time; their windows take turns at "
+        "the model",
+    )
+    short_workers_s: Annotated[str, AfterValidator(_lengths_s)] = Field(
+        "120,120,1200",
+        description="while all of these are busy, one more job for each length in this list, "
+        "seconds: it takes only recordings that are no longer, so that nobody waits for a "
+        "stranger's meeting; 0: none",
     )
     windows_in_flight: int = Field(
         8,
@@ -340,6 +366,11 @@ class BackendSettings(_Settings):
     caller_open_uploads: int = Field(
         100, ge=0, description="unfinished uploads of one key or address; 0: any number"
     )
+
+    @property
+    def short_workers(self) -> tuple[float, ...]:
+        """The longest recording, seconds, of each worker for short ones."""
+        return _seconds_in(self.short_workers_s)
 
     @property
     def database(self) -> str:

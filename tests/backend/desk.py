@@ -25,6 +25,7 @@ class Desk:
             "min_free_bytes": 0,
             "retry_scale": 0.0,
             "workers": 1,  # few enough to count what waits
+            "short_workers_s": "0",
             "windows_in_flight": 2,
             "_env_file": None,
             **settings,

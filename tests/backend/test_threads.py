@@ -25,7 +25,7 @@ def test_a_poke_is_answered_at_once_and_a_failure_is_not_the_end() -> None:
             raise RuntimeError("the database is away")
         return True
 
-    queue = ThreadQueue(process_next, workers=2, poll_s=30)
+    queue = ThreadQueue([process_next] * 2, poll_s=30)
     queue.start()
     time.sleep(0.05)
     due[0] = 1
@@ -48,7 +48,7 @@ def test_without_a_poke_the_poll_finds_work() -> None:
             return True
         return False
 
-    queue = ThreadQueue(process_next, workers=1, poll_s=0.05)
+    queue = ThreadQueue([process_next], poll_s=0.05)
     queue.start()
     time.sleep(0.1)
     due.append(1)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +33,9 @@ from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.hub import Hub
 from stenograf.backend.jobs import JobStore
+from stenograf.backend.lanes import Lane, OpenLane, ShortLane
 from stenograf.backend.ledger import Ledger
+from stenograf.backend.lengths import Lengths
 from stenograf.backend.limits import Limits, OpenUploads, Quota
 from stenograf.backend.origins import Origins, PageCors
 from stenograf.backend.pipeline import Tools
@@ -78,6 +81,7 @@ class House:
     chunks: ChunkStore
     languages: LanguageDetector
     keys: KeyRing
+    lengths: Lengths
     upkeep: Upkeep = field(init=False)
     _alone: IO[str] | None = None
     _model_was_away: bool = False
@@ -118,6 +122,7 @@ class House:
             released = self.recovery.release_dead()
             self.service.release_orphans()
             self.languages.clean()
+            self.lengths.clean()
             self.service.worker.clean(self.recovery.unfinished())
             if released:
                 _log.info("%d unfinished recognitions go on", released)
@@ -213,12 +218,16 @@ def build(settings: BackendSettings) -> House:
         path_of=uploads.path,
         publish=publish,
     )
+    lengths = Lengths(
+        tools.limits, data / "lengths", bound_s=max(settings.short_workers, default=0.0)
+    )
+    lanes = _lanes(settings, ledger, lengths, uploads)
     service = Service(
         jobs=JobStore(database, max_queued=settings.max_queued_jobs, workers=settings.workers),
         uploads=uploads,
         engine=engine,
         worker=worker,
-        queue=ThreadQueue(worker.process_next, workers=settings.workers),
+        queue=ThreadQueue([partial(worker.process_next, lane) for lane in lanes]),
         hub=hub,
         answer_start_s=settings.answer_start_s,
         text=text,
@@ -227,7 +236,18 @@ def build(settings: BackendSettings) -> House:
     keys = KeyRing(ApiKeyStore(database), _listed(settings.backend_api_keys))
     languages = LanguageDetector(tools, data / "language")
     recovery = Recovery(database, boot_id=boot_id)
-    return House(settings, database, recovery, service, chunks, languages, keys)
+    return House(settings, database, recovery, service, chunks, languages, keys, lengths)
+
+
+def _lanes(
+    settings: BackendSettings, ledger: Ledger, lengths: Lengths, uploads: UploadStore
+) -> list[Lane]:
+    anything = [OpenLane(ledger) for _ in range(settings.workers)]
+    short = [
+        ShortLane(ledger, lengths, uploads.path, longest_s=longest_s, others=anything)
+        for longest_s in settings.short_workers
+    ]
+    return [*anything, *short]
 
 
 def _listed(setting: str) -> list[str]:

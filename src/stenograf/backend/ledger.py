@@ -6,11 +6,12 @@ writes nothing.
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Update, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, Update, delete, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from stenograf.audio.decode import Decoded
 from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow, changed
@@ -43,6 +44,15 @@ class Claim:
     plan: Plan | None
 
 
+@dataclass(frozen=True)
+class Due:
+    """A recognition that anybody may claim; `n_samples` where an earlier attempt decoded it."""
+
+    id: str
+    content_sha256: str
+    n_samples: int | None
+
+
 class Ledger:
     """Transactions of the workers. `boot_id` marks the leases of this process."""
 
@@ -63,13 +73,7 @@ class Ledger:
 
     def claim_next(self) -> Claim | None:
         """Take the oldest recognition that is due; None when there is none."""
-        now = self._clock()
-        due = (
-            select(_R.id)
-            .where(_R.status == JobStatus.QUEUED, _R.not_before <= now)
-            .order_by(_R.queued_at, _R.id)
-            .limit(1)
-        )
+        due = _due(_R.id, now=self._clock()).limit(1)
         while True:
             with self._db.read() as session:
                 found = session.scalar(due)
@@ -78,6 +82,17 @@ class Ledger:
             claim = self.claim(found)
             if claim is not None:
                 return claim
+
+    def due(self) -> Sequence[Due]:
+        """Every recognition that is due, oldest first."""
+        rows = _due(_R.id, _R.content_sha256, _R.duration, now=self._clock())
+        with self._db.read() as session:
+            return [Due(*row) for row in session.execute(rows)]
+
+    def upload_ids(self, recognition_id: str) -> Sequence[str]:
+        """Uploads with the recording of a recognition, those of jobs that still want it first."""
+        with self._db.read() as session:
+            return session.scalars(_uploads(recognition_id)).all()
 
     def claim(self, recognition_id: str) -> Claim | None:
         """Take this recognition if it is queued and due: one conditional UPDATE decides."""
@@ -102,11 +117,6 @@ class Ledger:
             return self._claim_of(session, session.get_one(_R, recognition_id))
 
     def _claim_of(self, session: Session, row: RecognitionRow) -> Claim:
-        uploads = (
-            select(JobRow.upload_id)
-            .where(JobRow.recognition_id == row.id)
-            .order_by(JobRow.cancelled_at.is_not(None), JobRow.created_at)
-        )
         return Claim(
             id=row.id,
             key=row.key,
@@ -114,7 +124,7 @@ class Ledger:
             content_sha256=row.content_sha256,
             options=TranscribeOptions.model_validate_json(row.options),
             model=row.model,
-            upload_ids=tuple(session.scalars(uploads)),
+            upload_ids=tuple(session.scalars(_uploads(row.id))),
             sound=Decoded.model_validate_json(row.sound) if row.sound else None,
             plan=Plan.model_validate_json(row.plan) if row.plan else None,
         )
@@ -284,6 +294,22 @@ def requeue(row: RecognitionRow, now: float) -> None:
     row.queued_at = now
     row.error = None
     row.started_at = row.finished_at = None
+
+
+def _due(*columns: InstrumentedAttribute[Any], now: float) -> Select[Any]:
+    return (
+        select(*columns)
+        .where(_R.status == JobStatus.QUEUED, _R.not_before <= now)
+        .order_by(_R.queued_at, _R.id)
+    )
+
+
+def _uploads(recognition_id: str) -> Select[Any]:
+    return (
+        select(JobRow.upload_id)
+        .where(JobRow.recognition_id == recognition_id)
+        .order_by(JobRow.cancelled_at.is_not(None), JobRow.created_at)
+    )
 
 
 def _held(claim: Claim) -> Update:

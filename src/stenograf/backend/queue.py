@@ -6,25 +6,22 @@ The job table says what is due; nothing is kept here, so nothing can be lost her
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _log = logging.getLogger(__name__)
 
 
 class ThreadQueue:
-    """Calls `process_next` on `workers` threads until it returns False, then waits."""
+    """Calls each of `workers` on a thread of its own until it returns False, then waits."""
 
-    def __init__(
-        self, process_next: Callable[[], bool], *, workers: int, poll_s: float = 1.0
-    ) -> None:
-        self._process_next = process_next
+    def __init__(self, workers: Sequence[Callable[[], bool]], *, poll_s: float = 1.0) -> None:
         self._poll_s = poll_s
         self._poked = threading.Condition()
         self._pokes = 0
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{n}", daemon=True)
-            for n in range(workers)
+            threading.Thread(target=self._work, args=(work,), name=f"worker-{n}", daemon=True)
+            for n, work in enumerate(workers)
         ]
 
     def start(self) -> None:
@@ -48,20 +45,20 @@ class ThreadQueue:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _work(self) -> None:
+    def _work(self, process_next: Callable[[], bool]) -> None:
         while not self._closed:
             with self._poked:
                 seen = self._pokes
-            if not self._try():
+            if not self._try(process_next):
                 with self._poked:
                     self._poked.wait_for(
                         lambda seen=seen: self._closed or self._pokes != seen,  # type: ignore[misc]
                         self._poll_s,
                     )
 
-    def _try(self) -> bool:
+    def _try(self, process_next: Callable[[], bool]) -> bool:
         try:
-            return self._process_next()
+            return process_next()
         except Exception:
             # The database may be unreachable for a while; the lease returns what was claimed.
             _log.exception("a worker could not go on; it tries again")

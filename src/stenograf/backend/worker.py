@@ -10,10 +10,11 @@ from pathlib import Path
 
 from stenograf.backend import pipeline
 from stenograf.backend.identity import fingerprint
+from stenograf.backend.lanes import Lane, source_of
 from stenograf.backend.ledger import Claim, Ledger, LostLease
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.stop import Reason, Stop, Stopped
-from stenograf.contract.errors import Gone, ModelNotReady, NotFound, OutOfResources, StenografError
+from stenograf.contract.errors import Gone, ModelNotReady, OutOfResources, StenografError
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +44,11 @@ class Worker:
         self._running: dict[str, tuple[Claim, Stop]] = {}
         self._draining = False
 
-    def process_next(self) -> bool:
-        """Work on the next recognition that is due; False when there is none."""
+    def process_next(self, lane: Lane) -> bool:
+        """Work on the next recognition of a lane; False when there is none."""
         if self._draining:
             return False
-        claim = self._ledger.claim_next()
+        claim = lane.claim(lambda: self._draining)
         if claim is None:
             return False
         self._publish(claim.id)
@@ -140,7 +141,12 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         notebook = Notebook(self._ledger, claim, self._publish)
         transcript = pipeline.run(
-            self._source(claim), folder / "sound.f32", notebook, stop, self._tools, model
+            source_of(claim.upload_ids, self._path_of),
+            folder / "sound.f32",
+            notebook,
+            stop,
+            self._tools,
+            model,
         )
         self._ledger.finish(claim, transcript)
         self.forget(claim.id)
@@ -160,14 +166,6 @@ class Worker:
             self.forget(claim.id)
             return None
         return model
-
-    def _source(self, claim: Claim) -> Path:
-        for upload_id in claim.upload_ids:
-            try:
-                return self._path_of(upload_id)
-            except NotFound:
-                continue
-        raise NotFound("The recording of this job is no longer there.")
 
     def _stopped(self, claim: Claim, reason: Reason) -> None:
         if reason is Reason.DRAINED:
