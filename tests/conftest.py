@@ -4,9 +4,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .backend.chat_server import ChatServer
 from .servers import House, Process, backend_process, llm_process
+
+# The same examples every time, however slow the machine is: a run is red because of the code that
+# it tries. `pytest --hypothesis-profile=searching` looks for other examples.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("searching", settings.get_profile("repeatable"), derandomize=False)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

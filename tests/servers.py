@@ -1,11 +1,12 @@
 """The services as processes of their own on free ports, for tests at the front door."""
 
+import atexit
 import os
-import secrets
-import socket
+import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -14,23 +15,29 @@ import pytest
 import requests
 
 from stenograf.lifeline import tied
+from stenograf.services import held_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED_MODEL = ROOT / "data" / "models" / "whisper-demo-ru"
 SAMPLES = ROOT / "data" / "samples"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
-PORTS = range(10_000, 32_768)
-"""Below those that Linux gives to outgoing connections, which would take one before its server."""
+_HELD = ExitStack()
+atexit.register(_HELD.close)
 
 
 def free_port() -> int:
-    """A port nobody listens on now; another process of tests hardly ever gets the same."""
-    while True:
-        port = secrets.choice(PORTS)
-        with suppress(OSError), socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", port))
-            return port
+    """A port nobody listens on, and nobody gets but who is told it, until this process ends."""
+    return _HELD.enter_context(held_ports(1))[0]
+
+
+@contextmanager
+def hearing_ctrl_c() -> Iterator[None]:
+    """Children started in the block hear Ctrl-C, which a shell's background job ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def kept_environment() -> dict[str, str]:
@@ -68,7 +75,7 @@ class Process:
         deadline = time.monotonic() + self.ready_s
         while time.monotonic() < deadline and self.popen.poll() is None:
             with suppress(requests.RequestException):
-                if requests.get(self.url + self.ready_path, timeout=10).ok:
+                if requests.get(self.url + self.ready_path, timeout=30).ok:
                     return
             time.sleep(0.05)
         self.stop()
@@ -84,7 +91,7 @@ class Process:
         """SIGTERM, and SIGKILL for what does not listen; the exit status."""
         self.popen.terminate()
         try:
-            return self.popen.wait(timeout=20)
+            return self.popen.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.kill()
             return self.popen.returncode

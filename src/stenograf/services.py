@@ -67,7 +67,7 @@ def running(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stenograf-"))
         home = Path(folder)
-        llm_port, backend_port = free_ports(2)
+        llm_port, backend_port = stack.enter_context(held_ports(2))
         llm_port = int(llm.get("LLM_PORT", llm_port))
         llm_url, backend_url = (f"http://127.0.0.1:{p}" for p in (llm_port, backend_port))
         shared = {"DATA_DIR": folder}
@@ -107,13 +107,25 @@ def _child(name: str, settings: Mapping[str, str], url: str, home: Path) -> Iter
             process.wait()
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on now."""
+@contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Free ports of the loopback interface that nobody gets by chance while the block runs.
+
+    A server may listen on them, as every one does that takes addresses over (SO_REUSEADDR).
+    """
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
+            # Only now: two that say so before may get the same port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield [int(sock.getsockname()[1]) for sock in sockets]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on now."""
+    with held_ports(count) as ports:
+        return ports
 
 
 def _clean_environment() -> dict[str, str]:

@@ -191,7 +191,7 @@ def test_the_result_survives_json(decoded: Decode) -> None:
     assert Decoded.model_validate_json(result.model_dump_json()) == result
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(block_s=st.floats(0.001, 3.0), rate=st.sampled_from([8_000, 16_000, 44_100]))
 def test_blocks_do_not_show_in_the_waveform(block_s: float, rate: int) -> None:
     body = float_wav(np.stack([babble(1.7, rate), babble(1.7, rate, seed=1)], axis=1), rate)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from stenograf.audio.envelope import MAX_BUCKETS, EnvelopeMeter
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     n_samples=st.one_of(st.integers(0, 3000), st.integers(100_000, 600_000)),
     cuts=st.lists(st.floats(0, 1), max_size=6),

@@ -47,7 +47,7 @@ def _spool(path: Path, waveform: Waveform) -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     cuts=st.lists(st.floats(0, 1), max_size=12),
     chunk_size_s=st.integers(3, 30),

@@ -29,7 +29,7 @@ def _scaled(peak: float, seconds: float = 4.0) -> Waveform:
     return (samples * (peak / np.abs(samples).max())).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     method=st.sampled_from(METHODS),
     peak_db=st.floats(-70, 12),
@@ -98,7 +98,7 @@ def test_never_nan(method: NormalizeMethod, waveform: Waveform) -> None:
     assert np.isfinite(waveform * np.float32(factor)).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(peak_db=st.floats(-70, 0))
 def test_auto_leaves_a_good_level_alone_and_mends_a_bad_one(peak_db: float) -> None:
     before = _level(_scaled(10 ** (peak_db / 20)))

@@ -36,14 +36,14 @@ def waveforms(draw: st.DrawFn) -> Float32:
     return (samples * levels + draw(st.sampled_from([0.0, 0.1]))).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(waveform=waveforms(), data=st.data())
 def test_blocks_do_not_show_in_the_measurement(waveform: Float32, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(waveform)), max_size=8))
     assert _measure(waveform, cuts) == _measure(waveform)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(waveform=waveforms())
 def test_peak_and_rms_equal_the_reference(waveform: Float32) -> None:
     found = _measure(waveform)
@@ -53,7 +53,7 @@ def test_peak_and_rms_equal_the_reference(waveform: Float32) -> None:
     assert found.rms == pytest.approx(rms, rel=1e-4, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(waveform=waveforms())
 def test_loudness_equals_pyloudnorm(waveform: Float32) -> None:
     found = _measure(waveform).lufs
@@ -82,7 +82,7 @@ def test_loudness_ignores_pauses() -> None:
     assert with_pause == pytest.approx(alone, abs=0.1)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(waveform=waveforms())
 def test_true_peak_is_that_of_the_interpolated_signal(waveform: Float32) -> None:
     found = _measure(waveform).true_peak

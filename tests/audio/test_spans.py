@@ -32,7 +32,7 @@ def cut_options(draw: st.DrawFn) -> CutOptions:
     )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     probabilities=probabilities(),
     options=cut_options(),

@@ -78,7 +78,7 @@ def test_no_speech_in_what_is_none(detector: VoiceDetector, waveform: Waveform) 
     assert detector.spans([waveform], OPTIONS) == []
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.floats(0, 1), max_size=12), seed=st.integers(0, 5))
 def test_blocks_do_not_show_in_the_probabilities(cuts: list[float], seed: int) -> None:
     detector = VoiceDetector()
@@ -160,7 +160,7 @@ def _by_hand(probabilities: NDArray[np.float32], options: CutOptions) -> list[li
     return [run for run in runs if (run[1] - run[0]) * 32 >= options.min_speech_ms]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     levels=st.lists(
         st.tuples(st.sampled_from([0.0, 0.4, 0.6, 1.0]), st.integers(1, 25)), max_size=20

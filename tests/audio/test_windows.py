@@ -45,7 +45,7 @@ def _anywhere(seed: int) -> Callable[[int, int], int]:
     return quietest
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(file=files(), chunk_size_s=st.integers(1, 30), vad=st.booleans(), seed=st.integers(0, 9))
 def test_windows_hold_all_speech_in_order_and_within_the_limit(
     file: tuple[list[Span], int], chunk_size_s: int, vad: bool, seed: int
@@ -85,7 +85,7 @@ def _borders_are_in_silence(windows: list[Window], speech: Sequence[Span], limit
             assert windows[index + 1].start == window.end
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     lengths_s=st.lists(st.floats(0.1, 12), min_size=1, max_size=9),
     pauses_s=st.lists(st.floats(0, 25), min_size=9, max_size=9),
@@ -131,7 +131,7 @@ def _cost(packing: list[list[Span]]) -> float:
     return windows + inner + borders
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     file=files(), chunk_size_s=st.integers(1, 30), at_once=st.integers(1, 5), seed=st.integers(0, 9)
 )
@@ -290,7 +290,7 @@ def test_a_span_a_little_too_long_is_cut_in_two_with_room_to_choose() -> None:
     assert _times_s(windows) == [(0, 10), (10, 31)]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n_samples=st.integers(1, 40_000), at=st.floats(0, 1), scale=st.sampled_from([1e-30, 1, 1e9]))
 def test_the_quietest_point_is_inside_and_quiet(n_samples: int, at: float, scale: float) -> None:
     waveform = np.full(n_samples, scale, np.float32)

@@ -481,7 +481,7 @@ _NAMES = st.sampled_from(
 _FIELDS = st.dictionaries(_NAMES, _VALUES, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(query=_FIELDS, form=_FIELDS)
 def test_no_parameter_is_a_fault_of_ours(
     steady_desk: Desk, query: dict[str, str], form: dict[str, str]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import BaseRoute, Route
 from starlette.websockets import WebSocketDisconnect
@@ -336,9 +336,7 @@ _PREFIXES = st.sampled_from([b"", b"Bearer ", b"bearer\t", b"sg_00000000_", b"Be
 _HUGE = st.sampled_from([b"Bearer " + b"a" * 60_000, b"sg_" + b"_" * 60_000, b"\xff" * 2000])
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 @given(
     name=st.sampled_from([b"authorization", b"x-api-key", b"cookie", b"host", b"origin"]),
     value=st.builds(lambda a, b: a + b, _PREFIXES, _VALUES) | _HUGE,

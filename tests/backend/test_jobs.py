@@ -1,7 +1,7 @@
 """The person's side of the job table."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stenograf.backend.keys import fold
@@ -207,9 +207,7 @@ def test_list_filters_by_the_status_that_is_shown(tables: Tables) -> None:
     assert [job.id for job in queued] == [second.id]
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(text=st.text(min_size=1, max_size=60))
 def test_any_text_is_found_by_itself(tables: Tables, text: str) -> None:
     job = tables.jobs.submit(content(1, filename=text), RU, "", "m")

@@ -148,4 +148,4 @@ class House(RuleBasedStateMachine):
 
 
 TestHouse = House.TestCase
-TestHouse.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestHouse.settings = settings(max_examples=25, stateful_step_count=30)

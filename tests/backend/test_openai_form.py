@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stenograf.contract.errors import BadOptions
@@ -277,7 +277,7 @@ VALUES = st.one_of(
 FORM = st.dictionaries(NAMES, st.lists(VALUES, min_size=1, max_size=3), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(FORM)
 def test_any_form_is_read_or_refused(fields: dict[str, list[str]]) -> None:
     try:
@@ -289,11 +289,7 @@ def test_any_form_is_read_or_refused(fields: dict[str, list[str]]) -> None:
     assert TranscribeOptions.model_validate_json(stored) == asked.options
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25)
 @given(FORM, st.sampled_from([URL, "/v1/audio/translations"]))
 def test_no_form_is_a_server_error(open_desk: Desk, fields: dict[str, list[str]], url: str) -> None:
     sent = {name: [v.replace("\0", "") for v in values] for name, values in fields.items()}

@@ -287,7 +287,7 @@ def test_turns_do_not_depend_on_how_sound_is_cut(turns: ServerVad | None) -> Non
     assert len(whole) == (1 if turns is None else 7)  # two turns and the silence behind them
 
     @given(cuts_of(len(SPEECH)))
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12)
     def same(cuts: list[int]) -> None:
         borders = [0, *cuts, len(SPEECH)]
         parts = [SPEECH[a:b] for a, b in pairwise(borders)]
@@ -508,7 +508,7 @@ messages = st.one_of(
 
 def test_no_message_ends_a_session_or_the_server(desk: Desk) -> None:
     @given(st.lists(messages, max_size=12))
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     def survives(rows: list[str]) -> None:
         with desk.http.websocket_connect("/v1/realtime") as socket:
             talk = Talk(socket)

@@ -205,7 +205,7 @@ def test_an_instruction_has_its_bound(steady_desk: Desk) -> None:
     assert "instruction" in answer.json()["detail"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     route=st.sampled_from(ROUTES),
     fields=st.dictionaries(

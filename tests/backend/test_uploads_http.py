@@ -297,7 +297,7 @@ _VALUES = st.one_of(
 _NAMES = st.sampled_from([*tus.REQUEST_HEADERS, "Upload-Concat", "Content-Encoding", "Accept"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     method=st.sampled_from([*tus.METHODS, "GET", "PUT"]),
     path=st.sampled_from(

@@ -617,7 +617,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.binary(max_size=400), steps=_STEPS)
 def test_any_partition_with_any_accidents_gives_the_same_bytes(
     data: bytes, steps: list[_Step]

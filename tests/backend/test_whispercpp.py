@@ -229,7 +229,7 @@ _VALUES = st.sampled_from(["", "0", "-1", "1e308", "-inf", "true", "ru", "vtt", 
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(fields=st.dictionaries(_NAMES, _VALUES, max_size=5))
 def test_no_field_is_a_fault_of_ours(steady_desk: Desk, fields: dict[str, str]) -> None:
     answer = ask(steady_desk, fields, SILENCE)

@@ -136,7 +136,7 @@ lines = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sent=st.lists(lines, max_size=4))
 def test_nothing_that_is_sent_ends_the_service(
     backend: Process, wyoming_port: int, sent: list[bytes]

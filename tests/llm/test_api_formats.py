@@ -13,7 +13,7 @@ import requests
 import srt
 import webvtt
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.waiting import until
@@ -230,11 +230,7 @@ VALUES = st.text(max_size=10) | st.sampled_from(
 )
 
 
-@hypothesis_settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@hypothesis_settings(max_examples=60)
 @given(st.dictionaries(NAMES, VALUES, max_size=5), st.sampled_from([ROUTE, TRANSLATIONS]))
 def test_no_form_is_a_server_error(client: TestClient, fields: dict[str, str], url: str) -> None:
     body = wav_bytes(np.full(1600, 0.1, np.float32))

@@ -100,7 +100,7 @@ def test_a_bomb_stops_at_the_limit() -> None:
     limit_s=st.integers(1, 30),
     seed=st.integers(0, 10),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_windows_are_the_whole_sound_and_never_too_long(
     seconds: float, limit_s: int, seed: int
 ) -> None:

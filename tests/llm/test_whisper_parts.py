@@ -144,7 +144,7 @@ class TestGrammar:
         assert set(np.flatnonzero(np.isfinite(logits[0])).tolist()) == set(range(END + 1))
 
     @given(st.lists(st.integers(0, 10_000), max_size=30), st.integers(0, 1500))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_there_is_always_a_way_on(self, picks: list[int], last_step: int) -> None:
         vocabulary = build_vocabulary(Letters(), SIZE, {}, {})
         written: list[int] = []
@@ -215,7 +215,7 @@ class TestWords:
         assert split_words([5, 9, 7], vocabulary, "zh") == [("да", 1), ("ир!", 2)]
 
     @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 1000))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_the_path_is_the_cheapest(self, rows: int, frames: int, seed: int) -> None:
         cost = np.random.default_rng(seed).normal(size=(rows, frames))
         best = min(path_costs(cost))

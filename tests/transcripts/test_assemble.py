@@ -25,7 +25,7 @@ def window(start_s: float, end_s: float, *segments: Segment, **flags: object) ->
     return WindowResult(round(start_s * S), round(end_s * S), segments, **flags)  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(window_results(), st.none() | st.just([]) | st.just([(0, 10**9)]))
 def test_times_are_ordered_and_inside_the_file(
     case: tuple[list[WindowResult], int], speech: list[tuple[int, int]] | None
@@ -45,7 +45,7 @@ def test_times_are_ordered_and_inside_the_file(
     assert transcript.segments or "no_s" in transcript.warnings[-1].code
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(window_results(), st.integers(0, 2**32))
 def test_the_order_in_which_windows_finish_does_not_matter(
     case: tuple[list[WindowResult], int], seed: int
@@ -58,7 +58,7 @@ def test_the_order_in_which_windows_finish_does_not_matter(
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(window_results())
 def test_every_word_is_kept_or_listed(case: tuple[list[WindowResult], int]) -> None:
     results, duration = case
@@ -151,7 +151,7 @@ def test_detected_language_is_the_one_most_sound_was_heard_in() -> None:
     assert assemble([], duration=1, options=auto).language == "und"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(window_results())
 def test_what_is_settled_never_changes(case: tuple[list[WindowResult], int]) -> None:
     ordered = sorted(case[0], key=lambda result: (result.start, result.end))

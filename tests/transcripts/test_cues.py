@@ -38,7 +38,7 @@ def of(*segments: Segment) -> Transcript:
     return Transcript(duration=segments[-1].end + 5 * SAMPLE_RATE, segments=segments)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(transcripts())
 def test_cues_keep_their_limits(transcript: Transcript) -> None:
     shown = cues(transcript)
@@ -54,14 +54,14 @@ def test_cues_keep_their_limits(transcript: Transcript) -> None:
         assert cue.end_ms <= following.start_ms or cue.end_ms == last_ms
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(transcripts())
 def test_no_character_is_lost(transcript: Transcript) -> None:
     shown = "".join(line for cue in cues(transcript) for line in cue.lines)
     assert "".join(shown.split()) == "".join(transcript.text.split())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transcripts())
 def test_a_cue_is_too_fast_or_too_short_only_where_the_next_one_presses(
     transcript: Transcript,
@@ -121,7 +121,7 @@ def _some_cut_keeps_the_limits(words: Sequence[Word], end_ms: int) -> bool:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stretches())
 def test_cues_are_inside_every_limit_whenever_any_cut_is(words: list[Word]) -> None:
     segment = Segment(

@@ -40,7 +40,7 @@ def transcript() -> Transcript:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transcripts())
 def test_srt_parses_back_strictly(transcript: Transcript) -> None:
     body = render(transcript, "srt").body.decode()
@@ -54,7 +54,7 @@ def test_srt_parses_back_strictly(transcript: Transcript) -> None:
         assert "-->" not in entry.content
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transcripts(plain_tokens))  # in wilder text it takes digits for times
 def test_players_library_reads_the_same_cues_from_srt_and_vtt(transcript: Transcript) -> None:
     for name, labelled in (("srt", True), ("vtt", False)):
@@ -65,7 +65,7 @@ def test_players_library_reads_the_same_cues_from_srt_and_vtt(transcript: Transc
         assert all(event.end > event.start for event in parsed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transcripts())
 def test_vtt_parses_back_with_its_text(transcript: Transcript) -> None:
     parsed = webvtt.from_buffer(io.StringIO(render(transcript, "vtt").body.decode()))
@@ -73,7 +73,7 @@ def test_vtt_parses_back_with_its_text(transcript: Transcript) -> None:
     assert flat(shown) == flat(transcript.text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transcripts())
 def test_json_is_the_transcript_again(transcript: Transcript) -> None:
     body = json.loads(render(transcript, "json").body)
@@ -81,7 +81,7 @@ def test_json_is_the_transcript_again(transcript: Transcript) -> None:
     assert body["text"] == transcript.text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transcripts())
 def test_tsv_has_three_columns_whatever_the_text(transcript: Transcript) -> None:
     header, *rows = render(transcript, "tsv").body.decode().split("\n")[:-1]
