@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from stenograf.audio import decode_child
 from stenograf.audio.task import ChildTask
+from stenograf.heap import keep_freed_memory
 from stenograf.lifeline import end_with_parent
 
 N_DESCRIPTORS = 5
@@ -116,6 +117,7 @@ def _become_decoder(task: ChildTask, descriptors: list[int], server_pid: int) ->
 
 def main() -> None:
     """Load what decoding needs, then serve standard input."""
+    keep_freed_memory()
     decode_child.rehearse()
     gc.freeze()  # collecting garbage would otherwise copy every page into each process
     Server(socket.socket(fileno=os.dup(0))).serve()

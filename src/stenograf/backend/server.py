@@ -7,6 +7,7 @@ import uvicorn
 
 from stenograf.backend.app import House, create_app
 from stenograf.backend.realtime.socket import BoundedWebSocket
+from stenograf.heap import keep_freed_memory
 from stenograf.httpserver import deadline_protocol
 from stenograf.redact import mask_logs
 from stenograf.settings import BackendSettings
@@ -32,6 +33,7 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Read the settings once and serve until a signal comes."""
+    keep_freed_memory()
     with starting("backend"):
         settings = configured(BackendSettings)
         refuse_unusable(settings.data_dir)

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 import stenograf
 from stenograf.exposure import refuse_exposed
+from stenograf.heap import keep_freed_memory
 from stenograf.httpanswers import BodyLimit, RequestId, install_errors
 from stenograf.httpmethods import HeadAsGet
 from stenograf.httpserver import deadline_protocol
@@ -98,6 +99,7 @@ def _hub_cache(settings: LlmSettings) -> Path:
 
 def main() -> None:
     """Read the settings once and serve until a signal comes."""
+    keep_freed_memory()
     with starting("model service"):
         settings = configured(LlmSettings)
     logging.basicConfig(
