@@ -39,7 +39,7 @@ def test_processes_that_start_together_migrate_one_after_the_other(tmp_path: Pat
     command = [sys.executable, "-c", program, str(tmp_path)]
     started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for process in started:
-        _, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=150)
         assert process.returncode == 0, complaints
 
 

@@ -37,7 +37,7 @@ RU = TranscribeOptions()
 
 @pytest.fixture
 def engine(model: ModelServer) -> Iterator[EngineClient]:
-    client = EngineClient(model.url, api_key="secret", window_timeout_s=2)
+    client = EngineClient(model.url, api_key="secret", window_timeout_s=60)
     yield client
     client.close()
 
@@ -257,7 +257,7 @@ def test_abort_ends_a_waiting_request(engine: EngineClient, model: ModelServer) 
     thread.start()
     until(lambda: model.at_once == 1)
     sessions[0].abort()
-    thread.join(2)
+    thread.join(20)
     assert not thread.is_alive()
     assert len(failures) == 1
     until(lambda: model.gone_clients == 1)

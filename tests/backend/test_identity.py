@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .desk import Desk, until
-from .model_server import Asked, ModelServer, Reply, heard
+from .model_server import ModelServer, Reply, heard, quick
 from .sounds import noise, wav
 
 SOUND = wav(noise(6))
@@ -39,10 +39,7 @@ def test_a_server_without_fingerprints_is_asked_once(tmp_path: Path, model: Mode
 
 def test_windows_of_other_weights_are_not_mixed_in(tmp_path: Path, model: ModelServer) -> None:
     _serve(model, "aa", "старое")
-    slow = model.answer
-    model.answer = lambda asked: (
-        slow(asked) if len(model.asked) <= 2 else Reply(body=heard(asked), delay_s=30)
-    )
+    model.answer = quick(2)
     with Desk(tmp_path, model.url) as desk:
         job_id = desk.submit(SOUND)["id"]
         until(lambda: desk.job(job_id)["progress"]["windows_done"] == 2)
@@ -54,17 +51,14 @@ def test_windows_of_other_weights_are_not_mixed_in(tmp_path: Path, model: ModelS
 def test_windows_outlive_a_model_service_that_starts_again(
     tmp_path: Path, model: ModelServer
 ) -> None:
-    def two_then_slow(asked: Asked) -> Reply:
-        return Reply(body=heard(asked, " раз"), delay_s=0 if len(model.asked) <= 2 else 30)
-
     _serve(model, "aa", "раз")
-    model.answer = two_then_slow
+    model.answer = quick(2)
     with Desk(tmp_path, model.url) as desk:
         job_id = desk.submit(SOUND)["id"]
         until(lambda: desk.job(job_id)["progress"]["windows_done"] == 2)
-    _serve(model, None, "два")
+    _serve(model, None, "три")
     with Desk(tmp_path, model.url) as desk:
-        assert set(_text(desk, job_id).split()) == {"раз", "два"}
+        assert set(_text(desk, job_id).split()) == {"раз", "два", "три"}
 
 
 def test_a_recording_sent_while_the_model_loads_finds_its_transcript(

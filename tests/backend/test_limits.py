@@ -22,15 +22,14 @@ from .sounds import tone, wav
 ASKED = "/v1/options"
 ANNA = {"X-API-Key": "the-key-of-anna-1234"}
 BORIS = {"X-API-Key": "the-key-of-boris-567"}
+KEYS = f"{ANNA['X-API-Key']},{BORIS['X-API-Key']}"
 TUS = {"Tus-Resumable": "1.0.0"}
 
 
 @pytest.fixture
 def strict(tmp_path: Path, model: ModelServer) -> Iterator[Desk]:
-    """A backend that grants each of two keys little."""
-    keys = f"{ANNA['X-API-Key']},{BORIS['X-API-Key']}"
-    little = {"caller_requests_per_minute": 60, "caller_open_uploads": 2}
-    with Desk(tmp_path, model.url, backend_api_keys=keys, **little) as desk:
+    """A backend that grants each of two keys few uploads."""
+    with Desk(tmp_path, model.url, backend_api_keys=KEYS, caller_open_uploads=2) as desk:
         yield desk
 
 
@@ -91,32 +90,34 @@ def test_a_million_callers_take_bounded_memory(clock: Clock) -> None:
             assert ask(quota, "here") > 0  # who is here is never forgotten
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(strict: Desk) -> None:
-    codes = [strict.http.get(ASKED, headers=ANNA).status_code for _ in range(11)]
-    assert codes[:10] == [200] * 10
-    refused = strict.http.get("/v1/models", headers=ANNA)
-    assert refused.status_code == 429
-    assert 1 <= int(refused.headers["retry-after"]) <= 3
-    assert refused.headers["x-should-retry"] == "true"
-    error = refused.json()["error"]
-    assert (error["code"], error["type"]) == ("rate_limited", "rate_limit_error")
-    assert strict.http.get(ASKED, headers=BORIS).status_code == 200
-    assert strict.http.get("/health").status_code == 200
+def test_who_asks_too_often_is_told_when_to_come_back(tmp_path: Path, model: ModelServer) -> None:
+    # one request a minute: no machine is so slow that it earns another one meanwhile
+    slow = {"backend_api_keys": KEYS, "caller_requests_per_minute": 1}
+    with Desk(tmp_path, model.url, **slow) as desk:
+        assert desk.http.get(ASKED, headers=ANNA).status_code == 200
+        refused = desk.http.get("/v1/models", headers=ANNA)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 110
+        assert refused.headers["x-should-retry"] == "true"
+        error = refused.json()["error"]
+        assert (error["code"], error["type"]) == ("rate_limited", "rate_limit_error")
+        assert desk.http.get(ASKED, headers=BORIS).status_code == 200
+        assert desk.http.get("/health").status_code == 200
 
 
 def test_without_keys_an_address_is_the_caller(tmp_path: Path, model: ModelServer) -> None:
     settings = {"backend_host": "0.0.0.0", "allow_no_key": True}
-    with Desk(tmp_path, model.url, caller_requests_per_minute=60, **settings) as desk:
+    with Desk(tmp_path, model.url, caller_requests_per_minute=1, **settings) as desk:
 
-        def refused(address: str) -> int:
+        def codes(address: str) -> list[int]:
             http = TestClient(desk.app, client=(address, 50_000))
-            return [http.get("/v1/session").status_code for _ in range(15)].count(429)
+            return [http.get("/v1/session").status_code for _ in range(2)]
 
-        assert refused("203.0.113.5") >= 3
-        assert refused("203.0.113.6") >= 3
-        assert refused("2001:db8::1") >= 3
-        assert refused("2001:db8::2") == 15  # the same network
-        assert refused("127.0.0.1") == 0
+        assert codes("203.0.113.5") == [200, 429]
+        assert codes("203.0.113.6") == [200, 429]
+        assert codes("2001:db8::1") == [200, 429]
+        assert codes("2001:db8::2") == [429, 429]  # the same network
+        assert codes("127.0.0.1") == [200, 200]
 
 
 def test_requests_under_way_are_bounded_and_given_back() -> None:

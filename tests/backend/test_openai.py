@@ -175,7 +175,7 @@ def test_a_client_that_leaves_while_it_sends_leaves_nothing(served: str, desk: D
 def test_the_job_goes_on_when_the_client_leaves(
     served: str, desk: Desk, model: ModelServer
 ) -> None:
-    model.answer = lambda asked: Reply(body=heard(asked), delay_s=2.0)
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=3.0)
     with (
         pytest.raises(httpx.ReadTimeout),
         httpx.Client(timeout=IMPATIENT) as client,

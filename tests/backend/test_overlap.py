@@ -1,85 +1,53 @@
 """Text before the recording is heard to its end, and that nothing else changes by it."""
 
 import contextlib
+import io
 import itertools
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
-from stenograf.audio.spool import Spool, SpoolWriter
-from stenograf.audio.vad import VoiceDetector
-from stenograf.audio.windows import cut, quietest_in
 from stenograf.contract.jobs import Stage
-from stenograf.contract.options import CutOptions
 from stenograf.contract.pcm import SAMPLE_RATE
 
-from ..audio.sounds import babble
+from . import recordings
 from .desk import Desk, until
-from .model_server import Asked, ModelServer, Reply, heard
+from .model_server import Asked, ModelServer, Reply, heard, quick
+from .recordings import LONG_S, SPEECH_S
 
 AS_IS = {"normalize": {"method": "as is"}, "cut": {"chunk_size_s": 10}}
 DEFAULT = {"cut": {"chunk_size_s": 10}}
-SPEECH_S = 100
-HOURS = 0.5
+TO_A_LEVEL = {"normalize": {"method": "lufs", "target_db": -20}, "cut": {"chunk_size_s": 10}}
+either_gain = pytest.mark.parametrize("options", [AS_IS, DEFAULT], ids=["as is", "default"])
 
 
 @pytest.fixture(scope="module")
-def speech() -> NDArray[np.float32]:
-    """Phrases with pauses between them, as 16-bit samples have them."""
-    waveform = babble(SPEECH_S, seed=7)
-    rng = np.random.default_rng(3)
-    position_s = 0.0
-    while position_s < SPEECH_S:
-        position_s += rng.uniform(2, 6)
-        pause_s = rng.choice([0.8, 1.5, 3.0])
-        waveform[round(position_s * SAMPLE_RATE) : round((position_s + pause_s) * SAMPLE_RATE)] = 0
-        position_s += pause_s
-    return (np.round(waveform * 32767) / 32768).astype(np.float32)
+def long_recording() -> bytes:
+    """Speech, and then half an hour of silence."""
+    return recordings.calm()
 
 
 @pytest.fixture(scope="module")
-def long_recording(tmp_path_factory: pytest.TempPathFactory, speech: NDArray[np.float32]) -> bytes:
-    """Speech, and then half an hour of silence: small to send, long to decode."""
-    path = tmp_path_factory.mktemp("long") / "long.flac"
-    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
-        file.write(speech)
-        for _ in range(round(HOURS * 60)):
-            file.write(np.zeros(60 * SAMPLE_RATE, np.int16))
-    return path.read_bytes()
+def short_recording() -> bytes:
+    """The speech alone."""
+    with io.BytesIO() as file:
+        soundfile.write(file, recordings.speech(), SAMPLE_RATE, "PCM_16", format="FLAC")
+        return file.getvalue()
 
 
 @pytest.fixture(scope="module")
-def windows(tmp_path_factory: pytest.TempPathFactory, speech: NDArray[np.float32]) -> list[bytes]:
+def windows(long_recording: bytes) -> Sequence[bytes]:
     """The samples of every window, as whole-file cutting gives them."""
-    path = tmp_path_factory.mktemp("whole") / "sound"
-    whole = np.concatenate([speech, np.zeros(600 * SAMPLE_RATE, np.float32)])
-    with path.open("wb") as file:
-        SpoolWriter(file.fileno()).append(whole)
-    options = CutOptions(chunk_size_s=10)
-    with Spool(path) as spool:
-        spans = VoiceDetector().spans([whole], options)
-        found = cut(spans, len(whole), options, quietest_in(spool))
-        assert len(found) > 5
-        return [_s16(spool.read(window.start, window.end)) for window in found]
-
-
-def _s16(waveform: NDArray[np.float32]) -> bytes:
-    return np.round(waveform * 32768).astype("<i2").tobytes()
-
-
-def quick(count: int) -> Callable[[Asked], Reply]:
-    """Answers so many windows at once and keeps the others waiting."""
-    numbers = itertools.count()
-    return lambda asked: Reply(body=heard(asked), delay_s=0 if next(numbers) < count else 30)
+    found = recordings.windows(long_recording, json.dumps(AS_IS))
+    assert len(found) > 5
+    return found
 
 
 class Witness:
@@ -104,14 +72,14 @@ class Witness:
 
 
 def test_windows_are_recognized_while_the_file_is_decoded(
-    desk: Desk, model: ModelServer, long_recording: bytes, windows: list[bytes]
+    desk: Desk, model: ModelServer, long_recording: bytes, windows: Sequence[bytes]
 ) -> None:
     witness = Witness(desk, model)
     job_id = witness.submit(long_recording, AS_IS)
     view = desk.wait(job_id, timeout_s=120)
     assert view["status"] == "completed"
     assert witness.lengths[0] is None, "the first window was asked for before the file's end"
-    assert view["duration_s"] == SPEECH_S + HOURS * 3600
+    assert view["duration_s"] == SPEECH_S + LONG_S
     assert sorted(asked.wav[44:] for asked in model.asked) == sorted(windows)
     transcript = desk.http.get(f"/v1/jobs/{job_id}/transcript").json()
     assert len(transcript["segments"]) == len(windows)
@@ -120,7 +88,7 @@ def test_windows_are_recognized_while_the_file_is_decoded(
 
 
 def test_with_a_gain_of_the_whole_file_windows_are_recognized_while_it_is_heard(
-    desk: Desk, model: ModelServer, long_recording: bytes, windows: list[bytes]
+    desk: Desk, model: ModelServer, long_recording: bytes, windows: Sequence[bytes]
 ) -> None:
     totals: list[int | None] = []
     witness = Witness(desk, model)
@@ -132,14 +100,14 @@ def test_with_a_gain_of_the_whole_file_windows_are_recognized_while_it_is_heard(
         return reply
 
     model.answer = look
-    view = desk.wait(witness.submit(long_recording, DEFAULT), timeout_s=120)
+    view = desk.wait(witness.submit(long_recording, TO_A_LEVEL), timeout_s=120)
     assert view["status"] == "completed"
     assert witness.lengths[0] is not None
     assert totals[0] is None, "the first window was asked for before the last was known"
     assert len(model.asked) == len(windows) == view["progress"]["windows_total"]
 
 
-@pytest.mark.parametrize("options", [AS_IS, DEFAULT], ids=["as is", "default"])
+@either_gain
 def test_stage_and_progress_never_go_back(
     desk: Desk, model: ModelServer, long_recording: bytes, options: dict[str, Any]
 ) -> None:
@@ -162,11 +130,12 @@ def test_stage_and_progress_never_go_back(
     assert known == sorted(known)
 
 
+@either_gain
 def test_a_file_that_fails_late_gives_its_error_and_no_transcript(
-    tmp_path: Path, model: ModelServer, long_recording: bytes
+    tmp_path: Path, model: ModelServer, long_recording: bytes, options: dict[str, Any]
 ) -> None:
-    with Desk(tmp_path, model.url, max_duration_s=0.4 * 3600) as desk:
-        job_id = desk.submit(long_recording, AS_IS)["id"]
+    with Desk(tmp_path, model.url, max_duration_s=LONG_S) as desk:
+        job_id = desk.submit(long_recording, options)["id"]
         view = desk.wait(job_id, timeout_s=120)
         assert model.asked
         assert view["status"] == "failed"
@@ -176,13 +145,8 @@ def test_a_file_that_fails_late_gives_its_error_and_no_transcript(
         until(lambda: not list((tmp_path / "spool").iterdir()))
 
 
-def test_a_damaged_end_gives_what_was_decoded(
-    desk: Desk, model: ModelServer, speech: NDArray[np.float32], tmp_path: Path
-) -> None:
-    path = tmp_path / "speech.flac"
-    soundfile.write(path, speech, SAMPLE_RATE, "PCM_16")
-    content = path.read_bytes()
-    cut_short = content[: int(len(content) * 0.7)]
+def test_a_damaged_end_gives_what_was_decoded(desk: Desk, short_recording: bytes) -> None:
+    cut_short = short_recording[: int(len(short_recording) * 0.7)]
     texts = []
     for options in (AS_IS, DEFAULT):
         view = desk.wait(desk.submit(cut_short, options)["id"])
@@ -193,11 +157,12 @@ def test_a_damaged_end_gives_what_was_decoded(
     assert texts[0] == texts[1] != []
 
 
+@either_gain
 def test_cancel_while_decoding_and_recognizing_ends_everything(
-    desk: Desk, model: ModelServer, long_recording: bytes
+    desk: Desk, model: ModelServer, long_recording: bytes, options: dict[str, Any]
 ) -> None:
     model.answer = lambda asked: Reply(body=heard(asked), delay_s=30)
-    job_id = desk.submit(long_recording, AS_IS)["id"]
+    job_id = desk.submit(long_recording, options)["id"]
     until(lambda: model.at_once > 0, 60)
     assert desk.job(job_id)["duration_s"] is None
     cancelled_at = time.monotonic()
@@ -205,19 +170,18 @@ def test_cancel_while_decoding_and_recognizing_ends_everything(
     until(lambda: not list((desk.house.settings.data_dir / "spool").iterdir()))
     until(lambda: model.at_once == 0)
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("listening")])
-    assert time.monotonic() - cancelled_at < 5
+    assert time.monotonic() - cancelled_at < 20
     assert desk.job(job_id)["status"] == "cancelled"
 
 
+@either_gain
 def test_a_model_that_loads_costs_no_second_decoding(
-    tmp_path: Path, model: ModelServer, speech: NDArray[np.float32]
+    tmp_path: Path, model: ModelServer, short_recording: bytes, options: dict[str, Any]
 ) -> None:
-    path = tmp_path / "speech.flac"
-    soundfile.write(path, speech, SAMPLE_RATE, "PCM_16")
     with Desk(tmp_path, model.url, retry_scale=1.0) as desk:
         until(lambda: desk.http.get("/ready").json()["checks"]["llm"] == "ok")
         model.ready = Reply(503, {"status": "loading", "progress": 0.4})
-        job_id = desk.submit(path.read_bytes(), AS_IS)["id"]
+        job_id = desk.submit(short_recording, options)["id"]
         until(lambda: desk.job(job_id)["error"] is not None)
         view = desk.job(job_id)
         assert view["error"]["code"] == "model_not_ready"
@@ -239,7 +203,7 @@ def _interrupted(tmp_path: Path, model: ModelServer, content: bytes) -> str:
 
 
 def test_after_a_stop_stored_windows_are_not_asked_for_again(
-    tmp_path: Path, model: ModelServer, long_recording: bytes, windows: list[bytes]
+    tmp_path: Path, model: ModelServer, long_recording: bytes, windows: Sequence[bytes]
 ) -> None:
     job_id = _interrupted(tmp_path, model, long_recording)
     before = len(model.asked)
@@ -253,7 +217,7 @@ def test_after_a_stop_stored_windows_are_not_asked_for_again(
 
 
 def test_results_of_other_windows_are_not_mixed_in(
-    tmp_path: Path, model: ModelServer, long_recording: bytes, windows: list[bytes]
+    tmp_path: Path, model: ModelServer, long_recording: bytes, windows: Sequence[bytes]
 ) -> None:
     job_id = _interrupted(tmp_path, model, long_recording)
     with contextlib.closing(sqlite3.connect(tmp_path / "stenograf.db")) as database, database:

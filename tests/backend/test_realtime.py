@@ -639,9 +639,9 @@ def test_a_silent_client_is_hung_up_on(tmp_path: Path, model: ModelServer) -> No
 
 
 def test_a_client_that_waits_for_its_text_is_not_idle(tmp_path: Path, model: ModelServer) -> None:
-    model.answer = lambda asked: Reply(body=heard(asked), delay_s=2.5)
+    model.answer = lambda asked: Reply(body=heard(asked), delay_s=5)
     with (
-        Desk(tmp_path, model.url, realtime_idle_timeout_s=1.2) as desk,
+        Desk(tmp_path, model.url, realtime_idle_timeout_s=2.5) as desk,
         desk.http.websocket_connect("/v1/realtime") as socket,
     ):
         talk = Talk(socket)

@@ -40,7 +40,7 @@ def test_old_recordings_go_and_young_ones_stay(tmp_path: Path, model: ModelServe
         assert desk.http.get(f"/v1/jobs/{old}/transcript").status_code == 404
         assert desk.http.get(f"/v1/jobs/{twin}/transcript").status_code == 200
         assert desk.http.get(f"/v1/jobs/{twin}/audio").status_code == 200
-        assert len(list((tmp_path / "uploads").iterdir())) == kept - 2
+        until(lambda: len(list((tmp_path / "uploads").iterdir())) == kept - 2)
 
 
 def test_nothing_goes_unless_told(tmp_path: Path, model: ModelServer) -> None:

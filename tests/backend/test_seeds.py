@@ -94,11 +94,11 @@ def test_health_tells_a_model_that_loads_from_one_that_is_there(
 
 
 def test_health_waits_for_nobody(tmp_path: Path, model: ModelServer) -> None:
-    model.ready = Reply(delay_s=20.0, body={})
+    model.ready = Reply(delay_s=60.0, body={})
     with Desk(tmp_path, model.url) as desk:
         desk.http.get("/health")
         took = [desk.http.get("/health").elapsed.total_seconds() for _ in range(20)]
-    assert max(took) < 2.0
+    assert max(took) < 15
 
 
 @pytest.mark.parametrize("place", ["params", "data"])

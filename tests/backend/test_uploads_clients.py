@@ -116,7 +116,7 @@ def test_tus_js_client(
         cwd=modules,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     assert done.returncode == 0, done.stderr
     _assert_arrived(root, done.stdout.strip(), recording)

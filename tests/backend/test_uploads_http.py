@@ -21,7 +21,8 @@ from stenograf.backend.api import tus
 from stenograf.backend.api.uploads import EXPOSED_HEADERS, router
 from stenograf.backend.uploads import UploadStore
 
-from .tus_peers import CHUNK, STALL_S, VERSION, Peer, digest, encoded, ours
+from .desk import until
+from .tus_peers import CHUNK, VERSION, Peer, digest, encoded, ours
 
 DATA = bytes(range(256)) * 4000  # 1 024 000 bytes
 
@@ -49,13 +50,6 @@ def _half_patch(peer: Peer, path: str, sent: bytes, announced: int) -> Iterator[
         yield client
 
 
-def _until_offset(peer: Peer, path: str, offset: int) -> None:
-    deadline = time.monotonic() + 30
-    while peer.offset(path) != offset:
-        assert time.monotonic() < deadline, f"{peer.offset(path)} instead of {offset}"
-        time.sleep(0.02)
-
-
 def _assert_content(root: Path, path: str, data: bytes) -> None:
     folder = root / path.rsplit("/", 1)[-1]
     assert (folder / "content").read_bytes() == data
@@ -63,20 +57,19 @@ def _assert_content(root: Path, path: str, data: bytes) -> None:
     assert info["sha256"] == hashlib.sha256(data).hexdigest()
 
 
-def test_closed_connection_keeps_what_came(peer: Peer, root: Path) -> None:
-    path = peer.create(len(DATA))
-    with _half_patch(peer, path, DATA[:400_000], len(DATA)):
-        _until_offset(peer, path, 400_000)
-    started = time.monotonic()
-    assert peer.patch(path, 400_000, DATA[400_000:]).status == 204
-    assert time.monotonic() - started < STALL_S  # which does not even have to be waited for
-    _assert_content(root, path, DATA)
+def test_closed_connection_keeps_what_came(tmp_path: Path) -> None:
+    with ours(tmp_path, stall_s=120, patience_s=50) as peer:  # who waits for a stall is refused
+        path = peer.create(len(DATA))
+        with _half_patch(peer, path, DATA[:400_000], len(DATA)):
+            until(lambda: peer.offset(path) == 400_000)
+        assert peer.patch(path, 400_000, DATA[400_000:]).status == 204
+    _assert_content(tmp_path, path, DATA)
 
 
 def test_silent_connection_gives_way_to_the_new_one(peer: Peer, root: Path) -> None:
     path = peer.create(len(DATA))
     with _half_patch(peer, path, DATA[:400_000], len(DATA)) as dead:
-        _until_offset(peer, path, 400_000)
+        until(lambda: peer.offset(path) == 400_000)
         assert peer.patch(path, 400_000, DATA[400_000:]).status == 204
         assert dead.recv(1000).startswith(b"HTTP/1.1 423 ")
     _assert_content(root, path, DATA)
@@ -84,17 +77,19 @@ def test_silent_connection_gives_way_to_the_new_one(peer: Peer, root: Path) -> N
 
 def test_rival_of_a_busy_connection_is_told_to_wait(peer: Peer, root: Path) -> None:
     path = peer.create(len(DATA))
+    answered = threading.Event()
     with _half_patch(peer, path, b"", len(DATA)) as busy:
 
         def feed() -> None:
-            for start in range(0, len(DATA), 16_000):
-                busy.sendall(DATA[start : start + 16_000])
-                time.sleep(0.055)
+            for start in range(0, len(DATA), 4_000):
+                busy.sendall(DATA[start : start + 4_000])
+                answered.wait(0.05)
 
         feeding = threading.Thread(target=feed)
         feeding.start()
-        _until_offset(peer, path, 16_000)
+        until(lambda: peer.offset(path) > 0)
         answer = peer.patch(path, peer.offset(path), b"rival")
+        answered.set()
         assert answer.status in (409, 423)  # 409 when the offset moved on before the lock
         if answer.status == 423:
             assert answer.headers["Retry-After"] == "1"
@@ -106,7 +101,7 @@ def test_rival_of_a_busy_connection_is_told_to_wait(peer: Peer, root: Path) -> N
 def test_removal_in_the_middle_of_a_chunk(peer: Peer, root: Path) -> None:
     path = peer.create(len(DATA))
     with _half_patch(peer, path, DATA[:1000], len(DATA)) as sender:
-        _until_offset(peer, path, 1000)
+        until(lambda: peer.offset(path) == 1000)
         assert peer.ask("DELETE", path, VERSION).status == 204
         assert sender.recv(1000).startswith(b"HTTP/1.1 404 ")
     assert not (root / path.rsplit("/", 1)[-1]).exists()
@@ -120,13 +115,8 @@ def test_creation_that_breaks_off_leaves_nothing(peer: Peer, root: Path) -> None
     )
     with peer.connect() as client:
         client.sendall(head.encode() + b"half")
-        deadline = time.monotonic() + 30
-        while set(root.iterdir()) == before and time.monotonic() < deadline:
-            time.sleep(0.01)
-    deadline = time.monotonic() + 30
-    while set(root.iterdir()) != before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert set(root.iterdir()) == before
+        until(lambda: set(root.iterdir()) != before)
+    until(lambda: set(root.iterdir()) == before)
 
 
 def test_body_of_unknown_length(peer: Peer, root: Path) -> None:

@@ -109,7 +109,7 @@ def _kill(peer: Peer) -> None:
 
 
 def _until_back(peer: Peer) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), peer.connect():
             return

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -486,12 +487,13 @@ class TestReceive:
         assert asyncio.run(scenario()).sha256 == _sha256(b"1234567890")
 
     def test_a_busy_writer_keeps_its_lock(self, tmp_path: Path) -> None:
-        store = UploadStore(tmp_path, max_bytes=10**6, stall_s=1.0, patience_s=1.5)
+        store = UploadStore(tmp_path, max_bytes=10**6, stall_s=20, patience_s=0.5)
+        answered = asyncio.Event()
 
         async def steady() -> AsyncIterator[bytes]:
-            for _ in range(20):
-                yield b"x"
-                await asyncio.sleep(0.1)
+            yield b"x"
+            await answered.wait()
+            yield b"x" * 19
 
         async def scenario() -> Upload:
             upload = store.create(20)
@@ -500,6 +502,7 @@ class TestReceive:
             with pytest.raises(Locked) as refused:
                 await store.receive(upload.id, store.info(upload.id).offset, self._pieces(b"y"))
             assert refused.value.headers() == {"Retry-After": "1"}
+            answered.set()
             return await busy
 
         assert asyncio.run(scenario()).sha256 == _sha256(b"x" * 20)
@@ -534,26 +537,27 @@ class TestReceive:
         assert asyncio.run(scenario()).sealed
 
     def test_a_slow_disk_does_not_stop_the_loop(self, tmp_path: Path) -> None:
+        turned = threading.Event()
+
         def slow(_: Path) -> int:
-            time.sleep(0.6)
+            turned.clear()
+            assert turned.wait(20), "the loop stands still"
             return 10**9
 
         store = UploadStore(tmp_path, max_bytes=10**6, free_bytes=slow)
 
-        async def scenario() -> float:
+        async def receive() -> Upload:
             upload = await asyncio.to_thread(store.create, 3)
-            writing = asyncio.create_task(
-                store.receive(upload.id, 0, self._pieces(b"1", b"2", b"3"))
-            )
-            longest_s = 0.0
-            while not writing.done():
-                before = time.monotonic()
-                await asyncio.sleep(0.005)
-                longest_s = max(longest_s, time.monotonic() - before)
-            assert (await writing).sealed
-            return longest_s
+            return await store.receive(upload.id, 0, self._pieces(b"1", b"2", b"3"))
 
-        assert asyncio.run(scenario()) < 0.5
+        async def scenario() -> Upload:
+            writing = asyncio.create_task(receive())
+            while not writing.done():
+                await asyncio.sleep(0.005)
+                turned.set()
+            return await writing
+
+        assert asyncio.run(scenario()).sealed
         store.close()
 
 

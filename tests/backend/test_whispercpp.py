@@ -203,7 +203,7 @@ def test_while_the_model_loads_it_is_a_503(desk: Desk, model: ModelServer) -> No
 
 def test_a_failure_that_comes_late_is_in_the_body(tmp_path: Path, model: ModelServer) -> None:
     no = {"error": {"code": "invalid_request", "message": "no such thing"}}
-    model.answer = lambda _: Reply(400, no, delay_s=0.6)
+    model.answer = lambda _: Reply(400, no, delay_s=1.5)
     with Desk(tmp_path, model.url, answer_start_s=0.1) as desk:
         answer = ask(desk)
     assert answer.status_code == 200

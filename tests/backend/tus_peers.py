@@ -21,7 +21,6 @@ HERE = Path(__file__).parent
 VERSION = {"Tus-Resumable": "1.0.0"}
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
 MAX_BYTES = 64 * 1024**2
-STALL_S = 2.0  # how long a sender may say nothing before a rival takes its place
 
 
 def encoded(**pairs: str) -> str:
@@ -56,7 +55,7 @@ class Peer:
 
     def start(self) -> None:
         self.popen = subprocess.Popen([*self.command, str(self.port), str(MAX_BYTES)])
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline and self.popen.poll() is None:
             with contextlib.suppress(OSError), self.connect():
                 return
@@ -66,7 +65,7 @@ class Peer:
     def stop(self) -> None:
         assert self.popen is not None
         self.popen.terminate()
-        self.popen.wait(20)
+        self.popen.wait(60)
 
     def parent(self) -> psutil.Process:
         assert self.popen is not None
@@ -78,13 +77,13 @@ class Peer:
         return next(iter(parent.children()), parent)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def ask(
         self, method: str, path: str, headers: Mapping[str, str] = {}, body: bytes = b""
     ) -> Answer:
         """One request on its own connection, with just these headers and a Content-Length."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in headers.items():
@@ -127,8 +126,12 @@ def running(command: list[str]) -> Iterator[Peer]:
         peer.stop()
 
 
-def ours(root: Path) -> contextlib.AbstractContextManager[Peer]:
-    return running([sys.executable, str(HERE / "tus_server.py"), str(root), str(STALL_S)])
+def ours(
+    root: Path, stall_s: float = 2.0, patience_s: float = 6.0
+) -> contextlib.AbstractContextManager[Peer]:
+    """Our server; see `UploadStore` for what a sender and its rival may do."""
+    server = [sys.executable, str(HERE / "tus_server.py")]
+    return running([*server, str(root), str(stall_s), str(patience_s)])
 
 
 def official(root: Path, modules: Path) -> contextlib.AbstractContextManager[Peer]:

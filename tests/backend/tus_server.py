@@ -1,4 +1,5 @@
-"""A process that serves nothing but uploads: `python tus_server.py ROOT STALL_S PORT MAX_BYTES`.
+"""A process that serves nothing but uploads: `python tus_server.py ROOT STALL_S PATIENCE_S PORT
+MAX_BYTES`.
 
 The one that serves is a child; when it is killed the parent, which never touched the store,
 forks another, so that a test may kill often without waiting for imports.
@@ -32,8 +33,13 @@ def main() -> None:
 
 def serve() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    root, stall_s, port, max_bytes = sys.argv[1:]
-    store = UploadStore(Path(root), max_bytes=int(max_bytes), stall_s=float(stall_s))
+    root, stall_s, patience_s, port, max_bytes = sys.argv[1:]
+    store = UploadStore(
+        Path(root),
+        max_bytes=int(max_bytes),
+        stall_s=float(stall_s),
+        patience_s=float(patience_s),
+    )
     app = FastAPI()
     app.include_router(router(store))
     uvicorn.run(
