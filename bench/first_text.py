@@ -19,6 +19,7 @@ import numpy as np
 import requests
 import soundfile
 
+from bench.common import purge
 from bench.seed.recording import RATE_HZ, synthesize
 from stenograf.client import Client
 from stenograf.contract.options import NormalizeMethod, NormalizeOptions, TranscribeOptions
@@ -120,9 +121,7 @@ def first_text(services: Services, recording: Path, mode: NormalizeMethod) -> Ti
             decoded = now
         if first is not None and decoded is not None and known is not None:
             break
-    requests.delete(
-        f"{services.backend.url}/v1/jobs/{job.id}", params={"purge": "true"}, timeout=60
-    ).raise_for_status()
+    purge(services.backend.url, job.id)
     if first is None or decoded is None or known is None:
         raise SystemExit("The job ended before it had begun.")
     return Times(first, decoded, known)

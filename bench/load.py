@@ -25,15 +25,12 @@ import requests
 import soundfile
 from numpy.typing import NDArray
 
+from bench.common import EMBEDDED, MODELS, SPEECH
 from bench.engines.checkpoints import SHAPES, checkpoint
 from bench.seed.gauges import cpu_s
 from stenograf.openai_audio.names import RECORDING_HEADER
 from stenograf.services import Services, running
 
-ROOT = Path(__file__).resolve().parents[1]
-MODELS = ROOT / "build" / "bench_models"
-EMBEDDED = ROOT / "data" / "models" / "whisper-demo-ru"
-SPEECH = ROOT / "data" / "samples" / "monologue_ru.flac"
 CLIPS = 64
 SHORTEST_S, LONGEST_S = 2.0, 28.0
 FILE_WINDOWS = 8  # of a long file at the model at once, as WINDOWS_IN_FLIGHT has it

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
-import requests
 import soundfile
 
+from bench.common import EMBEDDED, SPEECH, purge
 from bench.engines.checkpoints import checkpoint
 from stenograf.audio.vad import VoiceDetector
 from stenograf.client import Client
@@ -28,9 +28,6 @@ from stenograf.contract.options import CutOptions, TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 from stenograf.services import running
 
-ROOT = Path(__file__).resolve().parents[1]
-EMBEDDED = ROOT / "data" / "models" / "whisper-demo-ru"
-SPEECH = ROOT / "data" / "samples" / "monologue_ru.flac"
 GOAL = 1.8
 WAYS = {"cut in silence": CutOptions(), "every second": CutOptions(vad=False)}
 
@@ -113,7 +110,7 @@ def transcribed(url: str, recording: Path, cut: CutOptions) -> Run:
     job = client.submit(recording, TranscribeOptions(cut=cut))
     view = client.wait(job.id)
     text = client.transcript(job.id, "txt").decode()
-    requests.delete(f"{url}/v1/jobs/{job.id}", params={"purge": "true"}, timeout=60)
+    purge(url, job.id)
     assert view.finished_at is not None
     seconds = (view.finished_at - view.created_at).total_seconds()
     return Run(seconds, view.progress.windows_done, text)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench.common import ROOT
 from bench.engines import checkpoints, formats
-from bench.engines.__main__ import ROOT, Run
+from bench.engines.__main__ import Run
 from bench.engines.floor import Rates, floor_s
 from bench.engines.report import Table
 

@@ -18,16 +18,13 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from bench.common import EMBEDDED, MODELS, ROOT, SAMPLES
 from bench.engines import formats, report
 from bench.engines.checkpoints import SHAPES, checkpoint
 from bench.engines.floor import Rates, floor_s
 from stenograf.llm.sound import cut
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "build" / "bench_models"
 PEERS_PYTHON = ROOT / "build" / "bench_peers" / "bin" / "python"
-EMBEDDED = ROOT / "data" / "models" / "whisper-demo-ru"
-SAMPLES = ROOT / "data" / "samples"
 WINDOW = 480_000
 EMBEDDED_WINDOW = WINDOW // 2  # what the demo model was trained on
 TIMEOUT_S = 1800
