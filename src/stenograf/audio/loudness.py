@@ -6,13 +6,19 @@ whenever a piece is read.
 
 import math
 
+import numpy as np
+
 from stenograf.audio.measurement import Measurement
 from stenograf.contract.options import NormalizeOptions
+from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 from stenograf.contract.transcript import Level, Levels
 
 GOOD_LUFS = (-30.0, -14.0)  # auto leaves this range alone: speech as people publish and record it
 AUTO_TARGET_LUFS = -20.0
 MAX_GAIN_DB = 60.0  # more would only lift the noise of the recorder
+
+_BLOCK_SAMPLES = SAMPLE_RATE * 2 // 5
+_GATE_DB = -10.0
 
 
 def level(measurement: Measurement) -> Level:
@@ -28,6 +34,17 @@ def level(measurement: Measurement) -> Level:
 def known_gain(options: NormalizeOptions) -> float | None:
     """The gain where it does not depend on the recording; None where that must be heard first."""
     return 1.0 if options.method == "as is" else None
+
+
+def likely_gain(options: NormalizeOptions, speech: Waveform | None = None) -> float | None:
+    """What the gain of a whole recording may well come to; None where nobody can tell.
+
+    Nothing speaks against a level that `auto` leaves alone before `speech`, a piece of the
+    recording with somebody speaking in it, shape (n_samples,), is found to have another one.
+    """
+    if options.method != "auto":
+        return known_gain(options)
+    return 1.0 if speech is None or _sounds_good(speech) else None
 
 
 def gain(before: Level, options: NormalizeOptions) -> tuple[float, Levels]:
@@ -52,6 +69,16 @@ def gain(before: Level, options: NormalizeOptions) -> tuple[float, Levels]:
         limited=gain_db < min(wanted_db, MAX_GAIN_DB),
     )
     return 10 ** (gain_db / 20), levels
+
+
+def _sounds_good(speech: Waveform) -> bool:
+    """Whether it is about as loud as GOOD_LUFS say; the meter's filters change speech little."""
+    blocks = np.array_split(speech, max(1, len(speech) // _BLOCK_SAMPLES))
+    powers = np.array([np.square(block).mean() for block in blocks if len(block)])
+    if not len(powers) or not powers.any() or np.abs(speech).max() > 1.0:
+        return False
+    audible = powers[powers > powers.mean() * 10 ** (_GATE_DB / 10)]
+    return GOOD_LUFS[0] <= 10 * math.log10(audible.mean()) <= GOOD_LUFS[1]
 
 
 def _wanted_db(before: Level, options: NormalizeOptions) -> float | None:

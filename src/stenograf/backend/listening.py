@@ -1,43 +1,43 @@
-"""From the file to its windows, in threads of its own, while the first windows are recognized."""
+"""From the file to its windows, in threads of its own, while the first windows are recognized.
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+The gain of a recording is known when all of it is decoded. Where it will probably be 1, the windows
+are found and recognized on that guess meanwhile, in a draft: right, it is entered, and nobody sees
+a difference but the time; wrong, it is dropped, and the work begins again with the gain it is to
+have.
+"""
+
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from stenograf.audio import loudness
 from stenograf.audio.decode import Decoded, DecodeLimits, decode
+from stenograf.audio.decode_process import OnProgress
 from stenograf.audio.growing import GrowingSpool
-from stenograf.audio.listen import listen
 from stenograf.audio.spool import SAMPLE_BYTES, Spool
 from stenograf.audio.vad import VoiceDetector
-from stenograf.audio.windows import quietest_in
-from stenograf.backend.feed import Feed
-from stenograf.backend.notebook import Notebook
-from stenograf.backend.records import Heard, Plan, PlannedSpan, PlannedWindow
-from stenograf.backend.stop import Stop
+from stenograf.backend.hearing import Hearing
+from stenograf.backend.notebook import Draft, Notebook
+from stenograf.backend.records import Heard, Plan, PlannedWindow
+from stenograf.backend.stop import Reason, Stop, Stopped
 from stenograf.contract.errors import Cancelled
 from stenograf.contract.jobs import Overview, Stage
-from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.contract.transcript import Levels
-
-_KEEP_EVERY_S = 1.0  # a growing plan is stored whole each time
 
 
 class Listening:
-    """Decodes a recording and finds its windows; `feed` gives those that are to be recognized.
+    """Decodes a recording and finds its windows; they come from `hearing`, until it is `revised`.
 
-    Where the gain is known beforehand the spool is heard while it is decoded; otherwise entering
-    decodes first, and raises Stopped and the errors of decoding, as the feed does later. On the way
-    out the threads end, whether or not they are done.
-
-    A window is given once a plan that contains it is stored. Results of earlier attempts count only
-    for the very windows they were made of: where there are some and the plan was not complete,
-    nothing is given before all windows are found again.
+    Entering decodes first where nothing can be said of the gain, or where earlier attempts left
+    windows; then it raises Stopped and the errors of decoding, as `hearing.feed` does otherwise. On
+    the way out the threads end, whether or not they are done.
     """
+
+    hearing: Hearing
 
     def __init__(
         self,
@@ -48,24 +48,22 @@ class Listening:
         detector: VoiceDetector,
         limits: DecodeLimits,
     ) -> None:
-        self.feed = Feed()
-        self.spool: Spool = GrowingSpool()
-        self.gain = 1.0
         self._source = source
         self._spool_path = spool_path
         self._notebook = notebook
-        self._stop = stop
+        self._stop = Stop(within=stop)
         self._detector = detector
         self._limits = limits
-        self._over = threading.Event()
         self._earlier = notebook.results()
+        self._normalize = notebook.options.normalize
+        self._spools = ExitStack()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="listening")
         self._sound: Future[Decoded] = Future()
         self._plan: Future[Plan] = Future()
 
     def __enter__(self) -> Self:
         try:
-            self._begin()
+            self.hearing = self._begin()
         except BaseException:
             self._end()
             raise
@@ -79,66 +77,103 @@ class Listening:
     ) -> None:
         self._end()
 
+    def revised(self) -> bool:
+        """Whether all that came of `hearing` is void, and `hearing` another one now.
+
+        While it rests on a guess this waits until the recording is decoded, and raises Stopped and
+        the errors of decoding.
+        """
+        if not self.hearing.notebook.provisional:
+            return False
+        sound = self._sound.result()
+        if not self.hearing.notebook.provisional:
+            return False
+        self.hearing = self._hear_spool(sound)
+        return True
+
     def outcome(self) -> tuple[Decoded, Plan, dict[int, Heard]]:
         """Wait for the end: the sound, its plan, the results that earlier attempts left for it.
 
         Raises what made it fail.
         """
         plan = self._plan.result()
-        return self._sound.result(), plan, self._earlier
+        return self._sound.result(), plan, self.hearing.earlier
 
-    def _begin(self) -> None:
-        normalize = self._notebook.options.normalize
+    def _begin(self) -> Hearing:
         sound, plan = self._notebook.sound, self._notebook.plan
-        if sound is None or not _sealed(self._spool_path, sound):
-            plan = self._doubted(plan)
-            known_gain = loudness.known_gain(normalize)
-            if known_gain is not None:
-                self._listen_while_decoding(known_gain)
-                return
-            sound = self._decode()
+        if sound is not None and _sealed(self._spool_path, sound):
+            self._sound.set_result(sound)
+            return self._hear_spool(sound, plan)
+        self._doubt(plan)
+        gain = loudness.known_gain(self._normalize)
+        if gain is not None:
+            return self._hear_decoder(gain, known=True)
+        guess = loudness.likely_gain(self._normalize)
+        if guess is not None and not self._earlier:
+            return self._hear_decoder(guess, known=False)
+        sound = self._decode()
         self._sound.set_result(sound)
-        self.gain, _ = loudness.gain(sound.level, normalize)
-        self.spool = Spool(self._spool_path)
-        if plan is not None and plan.complete:
-            self._plan.set_result(plan)
-            self._give(plan)
-        else:
-            self._notebook.stage(Stage.LISTENING)
-            self._plan = self._threads.submit(self._listen, self.spool)
+        return self._hear_spool(sound)
 
     def _end(self) -> None:
-        self._over.set()
+        self._stop.set(Reason.CANCELLED)
         self._threads.shutdown()
-        self.spool.close()
+        self._spools.close()
 
-    def _doubted(self, plan: Plan | None) -> Plan | None:
+    def _doubt(self, plan: Plan | None) -> None:
         """A plan whose spool is lost: the next one may come out otherwise."""
         if plan is not None and plan.complete:
-            plan = plan.model_copy(update={"complete": False})
-            self._notebook.keep_plan(plan)
-        return plan
+            self._notebook.keep_plan(plan.model_copy(update={"complete": False}))
 
-    def _listen_while_decoding(self, gain: float) -> None:
-        growing = GrowingSpool()
-        self.spool, self.gain = growing, gain
-        self._sound = self._threads.submit(self._decode_into, growing)
-        self._plan = self._threads.submit(self._listen, growing)
+    def _hear_spool(self, sound: Decoded, plan: Plan | None = None) -> Hearing:
+        spool = self._spools.enter_context(Spool(self._spool_path))
+        gain, _ = loudness.gain(sound.level, self._normalize)
+        hearing = Hearing(spool, gain, self._notebook, self._stop, self._earlier)
+        if plan is not None and plan.complete:
+            self._plan.set_result(plan)
+            hearing.take(plan)
+        else:
+            self._notebook.stage(Stage.LISTENING)
+            self._plan = self._threads.submit(hearing.find, self._detector, lambda _: None)
+        return hearing
 
-    def _decode_into(self, spool: GrowingSpool) -> Decoded:
+    def _hear_decoder(self, gain: float, *, known: bool) -> Hearing:
+        spool = self._spools.enter_context(GrowingSpool())
+        draft = Draft(self._notebook, self._stop)
+        if known:
+            draft.confirm()
+        hearing = Hearing(spool, gain, draft, draft.stop, self._earlier)
+
+        def doubt(first: PlannedWindow) -> None:
+            speech = spool.read(first.start, first.end)
+            if loudness.likely_gain(self._normalize, speech) != gain and draft.drop():
+                draft.stop.check()
+
+        self._sound = self._threads.submit(self._decode_into, spool, gain, draft)
+        self._plan = self._threads.submit(hearing.find, self._detector, doubt)
+        return hearing
+
+    def _decode_into(self, spool: GrowingSpool, assumed_gain: float, draft: Draft) -> Decoded:
         try:
             sound = self._decode(spool.begin, lambda done, _: spool.grown(done))
             self._notebook.stage(Stage.LISTENING)
+            gain, _ = loudness.gain(sound.level, self._normalize)
+            right = gain == assumed_gain and draft.confirm()
         except BaseException as error:
+            draft.drop()
             spool.fail(error)
             raise
-        spool.end(sound.n_samples)
+        if right:
+            spool.end(sound.n_samples)
+        else:
+            draft.drop()
+            spool.fail(Stopped(Reason.OUTDATED))
         return sound
 
     def _decode(
         self,
         on_begin: Callable[[int], None] | None = None,
-        on_progress: Callable[[int, int | None], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Decoded:
         self._notebook.stage(Stage.DECODING)
         try:
@@ -148,69 +183,14 @@ class Listening:
                 self._limits,
                 on_begin=on_begin,
                 on_progress=on_progress,
-                should_stop=lambda: self._stop() or self._over.is_set(),
+                should_stop=self._stop,
             )
         except Cancelled:
             self._stop.check()
             raise
-        gain, levels = loudness.gain(sound.level, self._notebook.options.normalize)
+        gain, levels = loudness.gain(sound.level, self._normalize)
         self._notebook.keep_sound(sound, _overview(sound, gain, levels))
         return sound
-
-    def _listen(self, spool: Spool) -> Plan:
-        try:
-            return self._planned(spool)
-        except BaseException as error:
-            self.feed.close(error)
-            raise
-
-    def _planned(self, spool: Spool) -> Plan:
-        spans: list[PlannedSpan] = []
-        windows: list[PlannedWindow] = []
-        given, keep_at = 0, 0.0
-        cut = self._notebook.options.cut
-        for found in listen(
-            self._watched(spool), self._detector, cut, quietest_in(spool), self.gain
-        ):
-            self._check()
-            spans += [PlannedSpan(start=span.start, end=span.end) for span in found.spans]
-            windows += [PlannedWindow(start=w.start, end=w.end, seam=w.seam) for w in found.windows]
-            if len(windows) > given and not self._earlier and time.monotonic() >= keep_at:
-                plan = Plan(spans=tuple(spans), windows=tuple(windows), complete=False)
-                self._notebook.keep_plan(plan)
-                self.feed.put(list(enumerate(windows))[given:])
-                given, keep_at = len(windows), time.monotonic() + _KEEP_EVERY_S
-        plan = Plan(spans=tuple(spans), windows=tuple(windows))
-        self._reconcile(plan)
-        self._notebook.keep_plan(plan)
-        self._give(plan, given)
-        return plan
-
-    def _reconcile(self, plan: Plan) -> None:
-        """Drop results of earlier attempts that belong to other windows."""
-        before = self._notebook.plan
-        if self._earlier and (before is None or not plan.begins_with(before.windows)):
-            self._notebook.forget_results()
-            self._earlier = {}
-
-    def _give(self, plan: Plan, first: int = 0) -> None:
-        """The windows from `first` on that are not recognized; these are all."""
-        self.feed.put(
-            (index, window)
-            for index, window in enumerate(plan.windows)
-            if index >= first and index not in self._earlier
-        )
-        self.feed.close()
-
-    def _watched(self, spool: Spool) -> Iterator[Waveform]:
-        for block in spool.blocks():
-            self._check()
-            yield block
-
-    def _check(self) -> None:
-        self._stop.check()
-        if self._over.is_set():
-            raise Cancelled("The recognition has ended.")
 
 
 def _sealed(spool: Path, sound: Decoded) -> bool:

@@ -5,6 +5,7 @@ the one does not need the whole of the other. Each step's result is kept, and a 
 already there is skipped, so a run resumes where the last ended.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from stenograf.audio import loudness
 from stenograf.audio.decode import Decoded, DecodeLimits
 from stenograf.audio.vad import VoiceDetector
 from stenograf.backend.engine import EngineClient
+from stenograf.backend.hearing import Hearing
 from stenograf.backend.listening import Listening
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.partial import speech_of, window_result
@@ -46,41 +48,59 @@ def run(
     LostLease, and the errors of decoding and of the model service.
     """
     with Listening(source, spool_path, notebook, stop, tools.detector, tools.limits) as listening:
-        try:
-            results = _recognize(listening, notebook, stop, tools, model)
-        except StenografError as error:
-            if error.retry is not None:
-                listening.outcome()  # the next attempt need not decode and listen again
-            raise
+        results = _results(listening, tools, model)
         sound, plan, earlier = listening.outcome()
     stop.check()
     notebook.stage(Stage.FINISHING)
     return _assemble(sound, plan, earlier | results, notebook.options, model)
 
 
-def _recognize(
-    listening: Listening, notebook: Notebook, stop: Stop, tools: Tools, model: str
-) -> dict[int, Heard]:
+def _results(listening: Listening, tools: Tools, model: str) -> dict[int, Heard]:
+    while True:
+        try:
+            return _recognize(listening.hearing, tools, model)
+        except Exception as error:
+            # What went wrong with windows that should not have been asked for is of no account.
+            if listening.revised():
+                continue
+            if isinstance(error, StenografError) and error.retry is not None:
+                listening.outcome()  # the next attempt need not decode and listen again
+            raise
+
+
+def _recognize(hearing: Hearing, tools: Tools, model: str) -> dict[int, Heard]:
     """The windows that are not recognized yet, as they are found."""
-    feed = listening.feed
+    feed = hearing.feed
     while not feed.wait(_STOP_CHECK_S):
-        stop.check()
+        hearing.stop.check()
     if feed.ended:
         return {}
-    tools.engine.check()
+    _check_model(hearing, tools.engine)
     if not model:  # it answers by now, but it did not when the work began
         raise ModelNotReady("The model service has only just become ready.")
-    notebook.stage(Stage.RECOGNIZING)
+    hearing.notebook.stage(Stage.RECOGNIZING)
     recognizer = Recognizer(
         tools.engine,
         model,
         tools.windows_in_flight,
-        listening.spool,
-        listening.gain,
-        notebook,
-        stop,
+        hearing.spool,
+        hearing.gain,
+        hearing.notebook,
+        hearing.stop,
     )
     return dict(recognizer.run(feed))
+
+
+def _check_model(hearing: Hearing, engine: EngineClient) -> None:
+    """Raise ModelNotReady unless the model is; it has as long as the windows are provisional."""
+    while hearing.notebook.provisional:
+        try:
+            engine.check()
+            return
+        except StenografError:
+            time.sleep(_STOP_CHECK_S)
+            hearing.stop.check()
+    engine.check()
 
 
 def _assemble(

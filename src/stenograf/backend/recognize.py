@@ -1,7 +1,9 @@
 """N windows at the model at a time; each result is stored the moment it is there.
 
 The first window has a head start: the model begins with it alone, so that its text is not kept back
-by a batch, and finds the others waiting when it is done.
+by a batch, and finds the others waiting when it is done. While all of it may be in vain, one window
+is there at a time: a batch that has begun cannot be called back, and the windows that count would
+have to wait for its end.
 """
 
 import math
@@ -48,7 +50,8 @@ class Recognizer:
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="window") as pool:
             try:
                 while True:
-                    room = self.in_flight if time.monotonic() >= alone_until else 1
+                    alone = time.monotonic() < alone_until or self.notebook.provisional
+                    room = 1 if alone else self.in_flight
                     while len(pending) < room and (task := feed.take()) is not None:
                         pending[pool.submit(self._recognize, task[1])] = task
                         alone_until = min(alone_until, time.monotonic() + _HEAD_START_S)

@@ -10,6 +10,7 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"  # nobody wants the result any more
     DRAINED = "drained"  # the service shuts down; the work goes back to the queue
     LOST = "lost"  # the lease went to another worker
+    OUTDATED = "outdated"  # it rested on a guess that was wrong
 
 
 class Stopped(Exception):
@@ -21,20 +22,31 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Set once, read by everybody; the first reason wins unless a stronger one follows."""
+    """Set once, read by everybody; the first reason wins unless a stronger one follows.
 
-    def __init__(self) -> None:
+    One `within` another is for a part of that work: it is also set when that one is.
+    """
+
+    def __init__(self, within: "Stop | None" = None) -> None:
+        self._within = within
         self._event = threading.Event()
         self._reason = Reason.LOST
 
     def __call__(self) -> bool:
         """Whether the work should end."""
-        return self._event.is_set()
+        return self.reason is not None
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the work should end; None while it should not."""
+        if self._event.is_set():
+            return self._reason
+        return self._within.reason if self._within is not None else None
 
     @property
     def gently(self) -> bool:
         """Whether windows that are at the model may still come back and be stored."""
-        return self._event.is_set() and self._reason is Reason.DRAINED
+        return self.reason is Reason.DRAINED
 
     def set(self, reason: Reason) -> None:
         """End the work; a drain may be hardened into a cancel, nothing is softened."""
@@ -42,11 +54,8 @@ class Stop:
             self._reason = reason
         self._event.set()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Sleep until set, at most `timeout_s`; whether it is set."""
-        return self._event.wait(timeout_s)
-
     def check(self) -> None:
         """Raise Stopped if the work should end."""
-        if self._event.is_set():
-            raise Stopped(self._reason)
+        reason = self.reason
+        if reason is not None:
+            raise Stopped(reason)
