@@ -116,12 +116,12 @@ def test_the_first_piece_does_not_wait_for_the_last(served: str, model: ModelSer
     def answer(asked: Asked) -> Reply:
         asked_for.append(asked)
         if len(asked_for) > 2:
-            gate.wait(20)
+            gate.wait(60)
         return Reply(body=heard(asked, f" Окно {len(asked_for)}."))
 
     model.answer = answer
     with (
-        httpx.Client(timeout=30) as client,
+        httpx.Client(timeout=90) as client,
         client.stream("POST", served + URL, data=FORM, files={"file": file(5)}) as response,
     ):
         lines = response.iter_lines()
@@ -153,10 +153,13 @@ def test_a_word_at_a_cut_is_not_sent_before_it_is_whole(desk: Desk, model: Model
 
 
 def test_a_failure_in_the_middle_is_an_event(served: str, model: ModelServer) -> None:
+    begun = threading.Event()
+
     def answer(asked: Asked) -> Reply:
         if len(model.asked) < 6:  # two are asked for at a time, in any order
             return Reply(body=heard(asked, " Раз."))
-        return Reply(400, {"error": {"code": "invalid_request", "message": "No more."}}, delay_s=1)
+        begun.wait(60)
+        return Reply(400, {"error": {"code": "invalid_request", "message": "No more."}})
 
     model.answer = answer
     with openai.OpenAI(base_url=f"{served}/v1", api_key="none", max_retries=0) as client:
@@ -167,6 +170,7 @@ def test_a_failure_in_the_middle_is_an_event(served: str, model: ModelServer) ->
             extra_body={"vad": False, "chunk_size_s": 2},
         )
         assert next(iter(stream)).type == "transcript.text.delta"
+        begun.set()
         with pytest.raises(openai.APIError, match=r"No more\.") as failure:
             list(stream)
     assert failure.value.code == "invalid_request"
@@ -185,7 +189,7 @@ def test_a_failure_before_the_first_event_has_its_status(desk: Desk, model: Mode
 
 
 def test_who_waits_for_the_first_piece_hears_a_ping(model: ModelServer, desk: Desk) -> None:
-    model.answer = lambda asked: Reply(body=heard(asked, " Раз."), delay_s=1.5)
+    model.answer = lambda asked: Reply(body=heard(asked, " Раз."), delay_s=2.5)
     folder = desk.house.settings.data_dir / "quick"
     with Desk(folder, model.url, answer_start_s=0.2) as quick:
         body = quick.http.post(URL, data=FORM, files={"file": file(1)}).text

@@ -170,6 +170,8 @@ def test_nothing_is_lost_and_nothing_done_twice(
         if number >= kills // 3:  # the first kills meet uploads, the others recognition too
             gate.pass_through(rng.randint(1, SECONDS // 2))
         time.sleep(rng.uniform(0.0, 0.3))
+        if number == kills - 1:
+            until(lambda: stored_names(database))
         backend.kill()
         gate.backend_died()
         before = len(model.asked)
@@ -197,14 +199,14 @@ def test_a_polite_stop_is_quick_and_the_next_start_goes_on(
     model.answer = lambda asked: Reply(body=heard(asked, f" {name_of(asked)}"), delay_s=1.0)
     backend = make_backend()
     person = Person(backend.url, recording(1))
-    person.wait(20)
-    stream = requests.get(f"{backend.url}/v1/jobs/{person.job_id}/events", stream=True, timeout=20)
+    person.wait(60)
+    stream = requests.get(f"{backend.url}/v1/jobs/{person.job_id}/events", stream=True, timeout=60)
     until(lambda: len(model.asked) >= 4)
     in_flight = len(model.asked)
     began = time.monotonic()
     backend.popen.terminate()
     assert backend.popen.wait(30) in (0, -signal.SIGTERM)
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 25
     assert "event: done" not in "".join(line.decode() for line in stream.iter_lines())
     database = Path(backend.environment["DATA_DIR"]) / "stenograf.db"
     assert len(stored_names(database)) >= in_flight, "windows at the model are waited for"
