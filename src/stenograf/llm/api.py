@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field, ValidationError
 
 import stenograf
-from stenograf.contract.errors import Cancelled, StenografError
+from stenograf.contract.errors import StenografError
 from stenograf.contract.options import DecodeOptions, TranscribeOptions
 from stenograf.contract.pcm import Waveform
 from stenograf.httpanswers import invalid_input, openai_error, request_id_of
-from stenograf.llm.engines.base import EngineOptions, WindowResult
+from stenograf.llm.engines.base import EngineOptions
+from stenograf.llm.flight import in_order
 from stenograf.llm.form import check_model, engine_options, sound_form
 from stenograf.llm.models import ModelHost, ModelState
 from stenograf.llm.render import Heard, Joined
@@ -33,6 +35,7 @@ from stenograf.patience import patient_events
 
 _DECODERS = 4  # bodies decoded at the same time
 _MAX_NAME = 100
+_HEAD_START_S = 0.1  # who reads along wants the first window's text before that of a batch
 
 Sample = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 
@@ -91,7 +94,8 @@ class ModelApi:
             check_model(asked.options.model, capabilities)
             capabilities.check(asked.options.decode)
             waveform = await self._in_thread(read_waveform, file, self._max_audio_s)
-        windows = self._windows(request, waveform, engine_options(asked))
+        head_start_s = _HEAD_START_S if asked.stream else 0.0
+        windows = self._windows(request, waveform, engine_options(asked), head_start_s)
         work = _Work(asked, waveform.shape[0], windows)
         if not asked.stream:
             return await patient_answer(
@@ -184,25 +188,24 @@ class ModelApi:
         return waveform
 
     async def _windows(
-        self, request: Request, waveform: Waveform, options: EngineOptions
+        self,
+        request: Request,
+        waveform: Waveform,
+        options: EngineOptions,
+        head_start_s: float = 0.0,
     ) -> AsyncGenerator[Heard]:
-        """Windows one after the other; a client that leaves ends the work."""
+        """Windows in order; a client that leaves ends the work."""
         capabilities, batcher = self._host.ready()
-        recording = request.headers.get(RECORDING_HEADER, "")[:_MAX_NAME]
+        recording = request.headers.get(RECORDING_HEADER, "")[:_MAX_NAME] or uuid.uuid4().hex
+        windows = cut(waveform, capabilities.max_window_samples)
         gone = asyncio.ensure_future(_disconnected(request))
-        answer: asyncio.Future[WindowResult] | None = None
+        heard = in_order(batcher, windows, options, recording, gone, head_start_s=head_start_s)
         try:
-            for offset, window in cut(waveform, capabilities.max_window_samples):
-                answer = asyncio.wrap_future(batcher.submit(window, options, recording))
-                both: set[asyncio.Future[Any]] = {answer, gone}
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if not answer.done():
-                    raise Cancelled("The client went away.")
-                yield Heard(offset, offset + window.shape[0], answer.result())
+            async with aclosing(heard):
+                async for window in heard:
+                    yield window
         finally:
             gone.cancel()
-            if answer is not None:
-                answer.cancel()
 
 
 @dataclass

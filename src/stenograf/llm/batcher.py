@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _FIRST_GUESS_S = 2.0  # per window, until one was measured
 _SMOOTHING = 0.3
 _TRY_LARGER_AFTER = 20  # batches that fitted
+_SPARED = 4  # of so many places one is for windows that could also come later
 _CLOSE_S = 4.0  # an encoder pass cannot be interrupted; the process ends without it
 
 
@@ -62,6 +63,17 @@ class Batcher:
         self._last_ended = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
+
+    @property
+    def fits(self) -> int:
+        """How many windows a batch may have now."""
+        return self._fits
+
+    @property
+    def has_room(self) -> bool:
+        """Whether less than a quarter of the queue is taken; whoever can wait leaves the rest."""
+        with self._changed:
+            return _SPARED * len(self._line) < self._queue_size
 
     def submit(self, window: Waveform, options: EngineOptions, recording: str = "") -> Pending:
         """Queue a window, float32 (n_samples,) at 16 kHz, and return its future.
