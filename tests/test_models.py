@@ -1,21 +1,17 @@
 """`stenograf models`: fetched from a hub, checked, named for carrying along."""
 
-import hashlib
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.model_hub import Hub
 from tests.servers import EMBEDDED_MODEL
 
 from stenograf.contract.errors import StenografError
 from stenograf.models import SUMS, pull, verify
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": b'{"model_type": "whisper"}',
     "tokenizer.json": b"{}",
@@ -24,59 +20,10 @@ FILES = {
 }
 
 
-class Hub:
-    """The two routes of a Hugging Face hub that a download needs."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self._answer(body=False)
-
-            def do_GET(self) -> None:
-                self._answer(body=True)
-
-            def _answer(self, *, body: bool) -> None:
-                path = self.path.split("?")[0]
-                outer.asked.append(path)
-                if path == "/api/models/someone/tiny":
-                    content = json.dumps(outer.description()).encode()
-                elif path.startswith("/someone/tiny/resolve/"):
-                    content = FILES[path.rsplit("/", 1)[-1]]
-                else:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-                self.send_header("X-Repo-Commit", COMMIT)
-                self.end_headers()
-                if body:
-                    self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    @staticmethod
-    def description() -> dict[str, object]:
-        siblings = [{"rfilename": name, "size": len(body)} for name, body in FILES.items()]
-        return {"id": "someone/tiny", "sha": COMMIT, "siblings": siblings}
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    hub = Hub()
-    thread = threading.Thread(target=hub.server.serve_forever, args=(0.05,))
-    thread.start()
-    yield hub
-    hub.server.shutdown()
-    thread.join()
-    hub.server.server_close()
+    with Hub("someone/tiny", FILES) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -136,7 +83,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=150,
     )
 
 

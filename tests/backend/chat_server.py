@@ -2,11 +2,13 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from ..local_server import Handler, LocalServer
+
+_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -58,15 +60,8 @@ def deltas(text: str) -> list[str]:
     return [word if at == 0 else f" {word}" for at, word in enumerate(words)]
 
 
-class _Quiet(ThreadingHTTPServer):
-    request_queue_size = 128
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that leaves is nothing to print about."""
-
-
-class ChatServer:
-    """Serves on the loopback, by default on a free port; `answer` may be replaced at any time."""
+class ChatServer(LocalServer):
+    """Does as it is told; `answer` may be replaced at any time."""
 
     def __init__(self, port: int = 0) -> None:
         self.asked: list[Chat] = []
@@ -76,51 +71,20 @@ class ChatServer:
         self.at_once = 0
         self.most_at_once = 0
         self.lock = threading.Lock()
-        self._http = _Quiet(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        """Port it listens on."""
-        return int(self._http.server_address[1])
-
-    @property
-    def url(self) -> str:
-        """Root of the server."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def close(self) -> None:
-        """End it."""
-        self._http.shutdown()
-        self._thread.join(10)
-        self._http.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.close()
+        super().__init__(_handler(self), port)
 
 
-def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
+def _handler(server: ChatServer) -> type[Handler]:
+    class ChatHandler(Handler):
         def do_GET(self) -> None:
             rows = [{"id": name, "object": "model"} for name in server.models]
             found = self.path == "/v1/models"
             body = json.dumps({"object": "list", "data": rows} if found else {}).encode()
-            self._whole(200 if found else 404, body, "application/json", {})
+            self.send(200 if found else 404, body, _JSON)
 
         def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            chat = Chat(json.loads(content), headers)
+            chat = Chat(json.loads(self.body()), headers)
             with server.lock:
                 server.asked.append(chat)
                 server.at_once += 1
@@ -137,16 +101,16 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
         def _answer(self, said: Said) -> None:
             self._pause(said.delay_s)
             if self.path != "/v1/chat/completions":
-                self._whole(404, b"{}", "application/json", {})
+                self.send(404, b"{}", _JSON)
             elif said.status != 200 or said.body is not None:
-                self._whole(said.status, said.body or b"", said.media_type, said.headers)
+                headers = {"Content-Type": said.media_type, **said.headers}
+                self.send(said.status, said.body or b"", headers)
             elif said.whole:
                 choice = {
                     "message": {"role": "assistant", "content": said.text},
                     "finish_reason": said.finish,
                 }
-                body = json.dumps({"choices": [choice]}).encode()
-                self._whole(200, body, "application/json", said.headers)
+                self.send(200, json.dumps({"choices": [choice]}).encode(), _JSON | said.headers)
             else:
                 self._stream(said)
 
@@ -168,27 +132,11 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
 
-        def _whole(self, status: int, body: bytes, kind: str, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Type": kind, **headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
         def _pause(self, seconds: float) -> None:
-            deadline = time.monotonic() + seconds
-            while (left_s := deadline - time.monotonic()) > 0:
-                self.connection.settimeout(min(left_s, 0.05))
-                try:
-                    if self.connection.recv(1, 2) == b"":  # MSG_PEEK
-                        raise BrokenPipeError
-                except TimeoutError:
-                    continue
-                finally:
-                    self.connection.settimeout(None)
+            if self.client_leaves(seconds):
+                raise BrokenPipeError
 
-    return Handler
+    return ChatHandler
 
 
 def _lines(said: Said) -> list[str]:

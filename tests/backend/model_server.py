@@ -4,15 +4,14 @@ import io
 import itertools
 import json
 import re
-import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 import soundfile
+
+from ..local_server import Handler, LocalServer
 
 
 @dataclass
@@ -78,8 +77,8 @@ def quick(count: int) -> Callable[[Asked], Reply]:
     return lambda asked: Reply(body=heard(asked), delay_s=0 if next(numbers) < count else 30)
 
 
-class ModelServer:
-    """Serves on the loopback, by default on a free port; `answer` may be replaced at any time."""
+class ModelServer(LocalServer):
+    """Does as it is told; `answer` may be replaced at any time."""
 
     def __init__(self, port: int = 0) -> None:
         self.asked: list[Asked] = []
@@ -91,97 +90,60 @@ class ModelServer:
         self.at_once = 0
         self.most_at_once = 0
         self.lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Root of the server."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def close(self) -> None:
-        """End it."""
-        self._http.shutdown()
-        self._thread.join(10)
-        self._http.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.close()
+        super().__init__(_handler(self), port)
 
 
-def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class ReplyHandler(Handler):
+    """Sends replies."""
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+    def reply(self, reply: Reply) -> bool:
+        """Do what the reply says; False if the client did not wait for it."""
+        if self.client_leaves(reply.delay_s):
+            self.close_connection = True
+            return False
+        if reply.hang_up:
+            self.hang_up()
+            return True
+        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        self.send(reply.status, body, reply.headers)
+        return True
 
+
+def _handler(server: ModelServer) -> type[Handler]:
+    class ModelHandler(ReplyHandler):
         def do_GET(self) -> None:
             if self.path == "/ready":
-                self._send(server.ready)
+                self._answer(server.ready)
             elif self.path == "/v1/models" and server.models is not None:
-                self._send(server.models)
+                self._answer(server.models)
             elif self.path == "/v1/models":
                 row = {"id": server.model, "object": "model", "owned_by": "stenograf"}
-                self._send(Reply(body={"object": "list", "data": [row]}))
+                self._answer(Reply(body={"object": "list", "data": [row]}))
             else:
-                self._send(Reply(404, {"error": {"code": "not_found", "message": "no"}}))
+                self._answer(Reply(404, {"error": {"code": "not_found", "message": "no"}}))
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked = _parse(self.headers["Content-Type"], body)
+            asked = parse(self.headers["Content-Type"], self.body())
             asked.recording = self.headers.get("X-Recording-Id", "")
             with server.lock:
                 server.asked.append(asked)
                 server.at_once += 1
                 server.most_at_once = max(server.most_at_once, server.at_once)
             try:
-                self._send(server.answer(asked))
+                self._answer(server.answer(asked))
             finally:
                 with server.lock:
                     server.at_once -= 1
 
-        def _send(self, reply: Reply) -> None:
-            if self._client_left(reply.delay_s):
+        def _answer(self, reply: Reply) -> None:
+            if not self.reply(reply):
                 server.gone_clients += 1
-                self.close_connection = True
-                return
-            if reply.hang_up:
-                self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def _client_left(self, delay_s: float) -> bool:
-            deadline = time.monotonic() + delay_s
-            while (left_s := deadline - time.monotonic()) > 0:
-                self.connection.settimeout(min(left_s, 0.05))
-                try:
-                    if self.connection.recv(1, socket.MSG_PEEK) == b"":
-                        return True
-                except TimeoutError:
-                    continue
-                except OSError:
-                    return True
-                finally:
-                    self.connection.settimeout(None)
-            return False
-
-    return Handler
+    return ModelHandler
 
 
-def _parse(content_type: str, body: bytes) -> Asked:
+def parse(content_type: str, body: bytes) -> Asked:
+    """What a form asks for."""
     boundary = content_type.split("boundary=")[1].encode()
     fields: dict[str, list[str]] = {}
     wav, sent_as = b"", ""

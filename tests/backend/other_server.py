@@ -3,19 +3,16 @@
 It recognizes tones: each stretch of sound is a word, which its frequency says.
 """
 
-import json
 import math
-import socket
-import threading
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .model_server import Asked, Reply, _parse
+from ..local_server import LocalServer
+from .model_server import Asked, Reply, ReplyHandler, parse
 
 RATE = 16_000
 WORDS = ("ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять")
@@ -72,31 +69,15 @@ class Manners:
     first: deque[Reply] = field(default_factory=deque)  # what it does before it recognizes
 
 
-class OtherServer:
-    """Serves on the loopback as long as it is open; `asked` has the paths and the forms."""
+class OtherServer(LocalServer):
+    """Serves as long as it is open; `asked` has the paths and the forms."""
 
     model = "openai/whisper-small"
 
     def __init__(self, **manners: Any) -> None:
         self.manners = Manners(**manners)
         self.asked: list[tuple[str, Asked]] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Root of the server."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._http.shutdown()
-        self._thread.join(10)
-        self._http.server_close()
+        super().__init__(_handler(self))
 
     def get(self, path: str) -> Reply:
         """vLLM has /health and the list of models."""
@@ -172,20 +153,14 @@ def _segment(id: int, start: float, end: float, word: str, *, late_s: float) -> 
     }
 
 
-def _handler(server: OtherServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
+def _handler(server: OtherServer) -> type[ReplyHandler]:
+    class OtherHandler(ReplyHandler):
         def do_GET(self) -> None:
-            self._send(self._locked() or server.get(self.path))
+            self.reply(self._locked() or server.get(self.path))
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            asked = _parse(self.headers["Content-Type"], body)
-            self._send(self._locked() or server.post(self.path, asked))
+            asked = parse(self.headers["Content-Type"], self.body())
+            self.reply(self._locked() or server.post(self.path, asked))
 
         def _locked(self) -> Reply | None:
             given = self.headers.get("Authorization")
@@ -195,17 +170,4 @@ def _handler(server: OtherServer) -> type[BaseHTTPRequestHandler]:
                 return None
             return Reply(401, {"error": "Unauthorized"})
 
-        def _send(self, reply: Reply) -> None:
-            if reply.hang_up:
-                self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    return Handler
+    return OtherHandler

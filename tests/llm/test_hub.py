@@ -1,20 +1,14 @@
 """A model from the hub: a stand-in hub on this machine, then no network at all."""
 
-import hashlib
-import http.server
-import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.model_hub import Hub
 
 from stenograf.contract.errors import ModelNotFound, Unavailable
 from stenograf.llm.whisper.hub import locate
 
-SHA = "a" * 40
 NAME = "someone/whisper-small-xx"
 FILES = {
     "config.json": b'{"model_type": "whisper"}',
@@ -26,70 +20,15 @@ FILES = {
 }
 
 
-@dataclass
-class Hub:
-    """Enough of the hub's HTTP for one public model."""
-
-    files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
-    requests: list[str] = field(default_factory=list)
-    status: int = 200
-    endpoint: str = ""
-
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        self.requests.append(path)
-        if self.status != 200:
-            code = {"X-Error-Code": "GatedRepo"} if self.status == 403 else {}
-            return self.status, code, b"{}"
-        if path.startswith(f"/api/models/{NAME}"):
-            siblings = [{"rfilename": n, "size": len(b)} for n, b in self.files.items()]
-            body: dict[str, Any] = {"id": NAME, "sha": SHA, "siblings": siblings, "tags": []}
-            body |= {"private": False, "downloads": 0, "likes": 0}
-            return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
-        name = path.rsplit("/", 1)[-1]
-        if path.startswith(f"/{NAME}/resolve/") and name in self.files:
-            body_bytes = self.files[name]
-            etag = hashlib.sha256(body_bytes).hexdigest()
-            return 200, {"ETag": f'"{etag}"', "X-Repo-Commit": SHA}, body_bytes
-        return 404, {"X-Error-Code": "RepoNotFound"}, b""
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    stand_in = Hub()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _answer(self, with_body: bool) -> None:
-            status, headers, body = stand_in.answer(self.path.split("?")[0])
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
-
-        def do_GET(self) -> None:
-            self._answer(True)
-
-        def do_HEAD(self) -> None:
-            self._answer(False)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stand_in.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield stand_in
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with Hub(NAME, FILES) as hub:
+        yield hub
 
 
 def find(hub: Hub, cache: Path, name: str = NAME) -> tuple[Path, list[tuple[float, str]]]:
     reports: list[tuple[float, str]] = []
-    folder = locate(name, cache, lambda *report: reports.append(report), hub.endpoint)
+    folder = locate(name, cache, lambda *report: reports.append(report), hub.url)
     return folder, reports
 
 
@@ -107,18 +46,18 @@ def test_the_first_start_fetches_what_is_needed_and_shows_progress(
 
 def test_later_starts_make_no_request(hub: Hub, tmp_path: Path) -> None:
     first, _ = find(hub, tmp_path)
-    hub.requests.clear()
+    hub.asked.clear()
     again, reports = find(hub, tmp_path)
-    assert (again, reports, hub.requests) == (first, [], [])
+    assert (again, reports, hub.asked) == (first, [], [])
 
 
 def test_an_interrupted_download_goes_on(hub: Hub, tmp_path: Path) -> None:
     folder, _ = find(hub, tmp_path)
     (folder / "pytorch_model.bin").unlink()
-    hub.requests.clear()
+    hub.asked.clear()
     again, _ = find(hub, tmp_path)
     assert (again / "pytorch_model.bin").read_bytes() == FILES["pytorch_model.bin"]
-    assert hub.requests
+    assert hub.asked
 
 
 def test_safetensors_are_preferred(hub: Hub, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from tests.model_hub import Hub
 from tests.servers import backend_process, llm_process
 
 from stenograf.contract.errors import Cancelled, ModelNotFound, StenografError, Unavailable
@@ -23,7 +24,6 @@ from stenograf.llm.engines.onnx import OnnxEngine, load_onnx
 from stenograf.llm.engines.onnx_files import find
 from stenograf.llm.engines.token_times import Token, segments
 
-from .onnx_hub import FolderHub
 from .tone_models import FRAME_S, ctc_folder, pause, rnnt_folder, tone
 
 ROUTE = "/v1/audio/transcriptions"
@@ -289,7 +289,8 @@ def test_what_cannot_be_is_refused_with_a_reason(
 
 def test_a_model_is_fetched_by_its_name_once(folders: dict[str, Path], tmp_path: Path) -> None:
     named = {"ENGINE": "onnx", "LOCAL_LLM_MODEL": "gigaam-v3-ctc"}
-    with FolderHub("istupakov/gigaam-v3-onnx", folders["ctc"]) as hub:
+    files = {path.name: path.read_bytes() for path in folders["ctc"].iterdir()}
+    with Hub("istupakov/gigaam-v3-onnx", files) as hub:
         with llm_process(tmp_path, **named, HF_ENDPOINT=hub.url) as first:
             assert ask(first.url).json()["text"].strip() == TEXT
         assert any("v3_ctc.onnx" in path for path in hub.asked)
