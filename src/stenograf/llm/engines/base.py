@@ -163,7 +163,22 @@ def is_silent(window: Waveform) -> bool:
     return window.size == 0 or float(abs(window).max()) <= SILENCE_PEAK
 
 
-def silent_result(language: str, n_samples: int) -> WindowResult:
+def sift(
+    capabilities: Capabilities, windows: Sequence[Waveform], options: EngineOptions
+) -> tuple[list[WindowResult], list[int]]:
+    """Every window's answer as if it were silent, and the indices of those that are not.
+
+    Raises BadOptions or BadRequest for what `capabilities` excludes.
+    """
+    capabilities.check(options.decode)
+    for window in windows:
+        capabilities.check_window(window)
+    language = "ru" if options.decode.language == "auto" else options.decode.language
+    results = [_silent_result(language, window.shape[0]) for window in windows]
+    return results, [i for i, window in enumerate(windows) if not is_silent(window)]
+
+
+def _silent_result(language: str, n_samples: int) -> WindowResult:
     """The answer for a window of `n_samples` without sound: no text, and the reason."""
     warning = Warning(
         code="silence", message="The window holds no sound.", start=0, end=max(0, n_samples)

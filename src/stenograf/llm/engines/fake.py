@@ -17,9 +17,8 @@ from stenograf.llm.engines.base import (
     EngineOptions,
     Stop,
     WindowResult,
-    is_silent,
     never,
-    silent_result,
+    sift,
 )
 
 BLOCK = SAMPLE_RATE // 2  # one word for every half second of sound
@@ -50,11 +49,11 @@ class FakeEngine:
         self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
     ) -> list[WindowResult]:
         """See `Engine.transcribe`."""
-        self.capabilities.check(options.decode)
-        for window in windows:
-            self.capabilities.check_window(window)
+        results, sounding = sift(self.capabilities, windows, options)
         self._wait(stop)
-        return [_recognize(window, options) for window in windows]
+        for i in sounding:
+            results[i] = _recognize(windows[i], options)
+        return results
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -69,9 +68,6 @@ class FakeEngine:
 
 def _recognize(window: Waveform, options: EngineOptions) -> WindowResult:
     auto = options.decode.language == "auto"
-    language = "ru" if auto else options.decode.language
-    if is_silent(window):
-        return silent_result(language, window.shape[0])
     segments: list[Segment] = []
     words: list[Word] = []
     for start in range(0, window.shape[0], BLOCK):
@@ -86,7 +82,7 @@ def _recognize(window: Waveform, options: EngineOptions) -> WindowResult:
     if words:
         segments.append(_segment(words, options))
     return WindowResult(
-        language=language,
+        language="ru" if auto else options.decode.language,
         segments=tuple(segments),
         language_probability=1.0 if auto else None,
         no_speech_prob=0.0 if segments else 1.0,

@@ -19,9 +19,8 @@ from stenograf.llm.engines.base import (
     EngineUnfit,
     Stop,
     WindowResult,
-    is_silent,
     never,
-    silent_result,
+    sift,
 )
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.token_times import Token, segments
@@ -55,12 +54,8 @@ class OnnxEngine:
         self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
     ) -> list[WindowResult]:
         """See `Engine.transcribe`."""
-        self.capabilities.check(options.decode)
-        for window in windows:
-            self.capabilities.check_window(window)
+        results, sounding = sift(self.capabilities, windows, options)
         language = self.capabilities.languages[0]
-        results = [silent_result(language, window.shape[0]) for window in windows]
-        sounding = [i for i, window in enumerate(windows) if not is_silent(window)]
         for first in range(0, len(sounding), _GROUP):
             if stop():
                 raise Cancelled("Nobody waits for this window any more.")

@@ -11,9 +11,8 @@ from stenograf.llm.engines.base import (
     EngineOptions,
     Stop,
     WindowResult,
-    is_silent,
     never,
-    silent_result,
+    sift,
 )
 from stenograf.llm.whisper import ladder
 from stenograf.llm.whisper.phrases import Phrase, compression_ratio, phrases
@@ -48,15 +47,10 @@ class WhisperEngine(ABC):
         self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
     ) -> list[WindowResult]:
         """See `Engine.transcribe`."""
-        self.capabilities.check(options.decode)
-        for window in windows:
-            self.capabilities.check_window(window)
-        default = "ru" if options.decode.language == "auto" else options.decode.language
-        results = [silent_result(default, window.shape[0]) for window in windows]
-        heard = [i for i, window in enumerate(windows) if not is_silent(window)]
-        if heard:
-            found = self._recognize([windows[i] for i in heard], options, stop)
-            for i, result in zip(heard, found, strict=True):
+        results, sounding = sift(self.capabilities, windows, options)
+        if sounding:
+            found = self._recognize([windows[i] for i in sounding], options, stop)
+            for i, result in zip(sounding, found, strict=True):
                 results[i] = result
         return results
 
