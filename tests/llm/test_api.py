@@ -359,7 +359,17 @@ class TestLimits:
             assert answer.json()["error"]["code"] == "decode_limit_exceeded"
 
     def test_a_full_queue(self, tone: Tone) -> None:
-        with service(fake_delay_s=0.5, llm_queue_size=1) as client:
+        refused = threading.Event()
+
+        class Held(FakeEngine):
+            def transcribe(
+                self, windows: Sequence[Waveform], options: EngineOptions, stop: Stop = never
+            ) -> list[WindowResult]:
+                if windows[0].shape[0] == SAMPLE_RATE // 2:
+                    refused.wait(60)
+                return super().transcribe(windows, options, stop)
+
+        with service(lambda _: Held(), llm_queue_size=1) as client:
             codes: list[int] = []
             retry: list[str] = []
 
@@ -370,12 +380,13 @@ class TestLimits:
                     retry.append(answer.headers["retry-after"])
                     assert answer.headers["x-should-retry"] == "true"
                     assert answer.json()["error"]["type"] == "rate_limit_error"
+                    refused.set()
 
             threads = [threading.Thread(target=ask) for _ in range(6)]
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(20)
+                thread.join(90)
         assert len(codes) == 6
         assert set(codes) == {200, 429}
         assert all(int(seconds) >= 1 for seconds in retry)
@@ -445,7 +456,7 @@ class Slow(FakeEngine):
         self.began.set()
         while not stop():
             time.sleep(0.01)
-            assert time.monotonic() - started < 20
+            assert time.monotonic() - started < 60
         self.stopped_after_s = time.monotonic() - started
         raise Cancelled("stopped")
 
@@ -472,7 +483,7 @@ def test_a_client_that_hangs_up_ends_the_work(tone: Tone) -> None:
         with closing(HTTPConnection(url.removeprefix("http://"), timeout=20)) as connection:
             connection.request("POST", ROUTE, asked.body, dict(asked.headers))
             assert engine.began.wait(20)
-        until(lambda: engine.stopped_after_s is not None, 15)
+        until(lambda: engine.stopped_after_s is not None)
         answer = requests.post(
             url + ROUTE, files={"file": ("a.wav", wav_bytes(tone(1.0)))}, timeout=20
         )

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from stenograf.contract.errors import Cancelled, OutOfResources, StenografError
 from stenograf.llm.app import create_app
-from stenograf.llm.engines.base import EngineOptions
+from stenograf.llm.engines.base import EngineOptions, Stop
 from stenograf.llm.engines.child import ChildEngine, child_engine_factory
 from stenograf.llm.engines.factory import EngineSettings
 from stenograf.settings import LlmSettings
@@ -63,6 +62,16 @@ def gone(pid: int) -> bool:
     return False
 
 
+def killing(engine: ChildEngine, number: signal.Signals) -> Stop:
+    """Asked whether somebody still waits, while the process works, it kills the process."""
+
+    def kill() -> bool:
+        os.kill(engine.pid, number)
+        return False
+
+    return kill
+
+
 def test_it_answers_as_the_engine_in_it(start: Callable[..., ChildEngine]) -> None:
     engine = start()
     [result] = engine.transcribe([NOISE], EngineOptions())
@@ -84,18 +93,16 @@ def test_rest_ends_the_process_and_the_next_request_loads_again(
 
 
 def test_a_killed_process_costs_one_batch_and_says_why(start: Callable[..., ChildEngine]) -> None:
-    engine = start(fake_delay_s=30.0)
-    threading.Timer(0.5, lambda: os.kill(engine.pid, signal.SIGKILL)).start()
+    engine = start(fake_delay_s=60.0)
     with pytest.raises(OutOfResources, match="memory"):
-        engine.transcribe([NOISE], EngineOptions())
+        engine.transcribe([NOISE], EngineOptions(), killing(engine, signal.SIGKILL))
     assert not engine.loaded
 
 
 def test_a_crash_is_told_from_a_lack_of_memory(start: Callable[..., ChildEngine]) -> None:
-    engine = start(fake_delay_s=30.0)
-    threading.Timer(0.5, lambda: os.kill(engine.pid, signal.SIGSEGV)).start()
+    engine = start(fake_delay_s=60.0)
     with pytest.raises(StenografError, match="unexpectedly") as failure:
-        engine.transcribe([NOISE], EngineOptions())
+        engine.transcribe([NOISE], EngineOptions(), killing(engine, signal.SIGSEGV))
     assert not isinstance(failure.value, OutOfResources)
 
 

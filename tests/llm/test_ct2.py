@@ -86,7 +86,7 @@ def test_the_model_service_needs_no_pytorch_for_it(base: EngineSettings, engine:
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=150, check=True
     )
     assert done.stdout.strip() == "[]"
 
@@ -252,7 +252,7 @@ def test_the_caller_that_left_is_not_kept_waiting(
     started = time.monotonic()
     with pytest.raises(Cancelled):
         old_engine.transcribe([tone(30.0)] * 40, ask(language="ru", beam_size=5), left.is_set)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     (after,) = old_engine.transcribe([tone(2.0)], ask(language="ru"))
     assert after.segments
 

@@ -310,10 +310,12 @@ def test_a_short_window_costs_less_with_a_margin(load: Load, settings: EngineSet
     spent: list[float] = []
     for engine in (full, short):
         engine.transcribe([noise(2)], options)
-        began = time.process_time()
+        tries = []
         for _ in range(5):
+            began = time.process_time()
             engine.hear([noise(2)], options, never)
-        spent.append(time.process_time() - began)
+            tries.append(time.process_time() - began)
+        spent.append(min(tries))  # what else runs makes a try dearer, never cheaper
     assert spent[1] < 0.7 * spent[0]
     whole = noise(30)
     assert full.transcribe([whole], options) == short.transcribe([whole], options)

@@ -48,7 +48,7 @@ class RunningBot:
         """End it."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the bot did not end"
 
 

@@ -434,7 +434,7 @@ def test_a_webhook_takes_messages_with_the_secret_only(
 
     def post(body: Any, **headers: str) -> int:
         url = f"http://127.0.0.1:{port}/telegram"
-        return requests.post(url, data=body, headers=headers, timeout=10).status_code
+        return requests.post(url, data=body, headers=headers, timeout=60).status_code
 
     good = {"X-Telegram-Bot-Api-Secret-Token": secret}
     assert post(json.dumps(update)) == 401
@@ -472,7 +472,7 @@ def test_a_bot_that_cannot_start_says_why(
 
 def test_the_process_of_such_a_bot_ends_with_one_line(tmp_path: Path) -> None:
     bot = bot_process(tmp_path, TELEGRAM_TOKEN="")
-    assert bot.popen.wait(30) == 1
+    assert bot.popen.wait(90) == 1
     [line] = [row for row in bot.log.read_text().splitlines() if "WARNING" not in row]
     assert line.startswith("The bot does not start. TELEGRAM_TOKEN is empty")
 
