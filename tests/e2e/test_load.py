@@ -55,9 +55,9 @@ def flac(samples: NDArray[np.float32]) -> bytes:
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Process]:
-    """A backend with two workers, so that clips get through beside the long recording."""
+    """A backend whose long recording takes the only worker that works on such."""
     llm = llm_process(tmp_path, ENGINE="fake", FAKE_DELAY_S="0.2")
-    with llm, backend_process(tmp_path, llm.url, WORKERS="2") as process:
+    with llm, backend_process(tmp_path, llm.url, WORKERS="1") as process:
         yield process
 
 

@@ -36,4 +36,5 @@ def test_by_default_one_backend_fills_a_batch_and_never_the_queue() -> None:
         long_windows = min(size.windows, size.samples // MAX_WINDOW_SAMPLES)
         assert backend.windows_in_flight >= size.windows
         assert backend.windows_in_flight >= 2 * long_windows  # one batch computed, one waiting
-    assert backend.workers * backend.windows_in_flight <= llm.llm_queue_size
+    jobs = backend.workers + len(backend.short_workers)
+    assert jobs * backend.windows_in_flight <= llm.llm_queue_size

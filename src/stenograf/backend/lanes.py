@@ -15,6 +15,8 @@ from stenograf.backend.lengths import Lengths
 from stenograf.contract.errors import NotFound
 from stenograf.contract.pcm import SAMPLE_RATE
 
+_LOOKED_AT = 2000  # places of the queue; fewer than `Lengths` remembers
+
 ShouldStop = Callable[[], bool]
 
 
@@ -61,7 +63,7 @@ class ShortLane:
         """As `Lane`; to know how long a recording is it may have to be looked at first."""
         if self._left_to_others():
             return None
-        for due in self._ledger.due():
+        for due in self._ledger.due(_LOOKED_AT):
             if should_stop() or self._left_to_others():
                 return None
             length_s = self._length_s(due, should_stop)

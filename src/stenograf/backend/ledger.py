@@ -83,9 +83,9 @@ class Ledger:
             if claim is not None:
                 return claim
 
-    def due(self) -> Sequence[Due]:
-        """Every recognition that is due, oldest first."""
-        rows = _due(_R.id, _R.content_sha256, _R.duration, now=self._clock())
+    def due(self, limit: int) -> Sequence[Due]:
+        """The recognitions that are due, oldest first, at most `limit` of them."""
+        rows = _due(_R.id, _R.content_sha256, _R.duration, now=self._clock()).limit(limit)
         with self._db.read() as session:
             return [Due(*row) for row in session.execute(rows)]
 
