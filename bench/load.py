@@ -91,7 +91,7 @@ def main() -> None:
         "NATIVE_MARGIN_S": parsed.margin,
     }
     ways = {"one by one": "1", "batches": str(parsed.batch)}
-    clips = mixed_clips()
+    clips = [whole_file(parsed.minutes)] if parsed.minutes else mixed_clips()
     rounds: dict[str, dict[int, list[Round]]] = {
         way: {users: [] for users in parsed.users} for way in ways
     }
@@ -125,6 +125,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--users", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--file", action="store_true", help="a long file beside the users")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="each user sends whole files of this length"
+    )
     parser.add_argument("--batch", type=int, default=0, help="as LLM_MAX_BATCH of the second")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a round, at least")
     parser.add_argument("--rounds", type=int, default=2)
@@ -140,14 +143,24 @@ def mixed_clips() -> list[Clip]:
     return [_clip(speech, rate, length_s, rng) for length_s in lengths.tolist()]
 
 
+def whole_file(minutes: float) -> Clip:
+    """One recording over and over."""
+    speech, rate = soundfile.read(SPEECH, dtype="float32")
+    return _encoded(np.resize(speech, round(minutes * 60 * rate)), rate)
+
+
 def _clip(
     speech: NDArray[np.float32], rate: int, length_s: float, rng: np.random.Generator
 ) -> Clip:
     n_samples = int(length_s * rate)
     start = int(rng.integers(0, len(speech) - n_samples))
+    return _encoded(speech[start : start + n_samples], rate)
+
+
+def _encoded(sound: NDArray[np.float32], rate: int) -> Clip:
     file = io.BytesIO()
-    soundfile.write(file, speech[start : start + n_samples], rate, format="WAV", subtype="PCM_16")
-    return Clip(file.getvalue(), length_s)
+    soundfile.write(file, sound, rate, format="WAV", subtype="PCM_16")
+    return Clip(file.getvalue(), len(sound) / rate)
 
 
 def send(url: str, clip: Clip, recording: str = "") -> bool:
@@ -171,7 +184,7 @@ def load(
 ) -> Round:
     """`users` senders for `least_s`; what is under way then is finished and counted."""
     url = services.llm.url
-    send(url, clips[0])
+    send(url, whole_file(SHORTEST_S / 60))
     turns, lock = itertools.cycle(clips), threading.Lock()
     latencies: list[float] = []
     file_latencies: list[float] = []
