@@ -1,5 +1,6 @@
 """The whole page in headless Chromium, from a dropped file to text, against the fake backend."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,11 +10,13 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Error, Page, expect
 
+import stenograf.frontend
 from stenograf.contract.errors import OutOfResources
 from stenograf.contract.jobs import JobStatus
 from stenograf.contract.transcript import Warning
 from stenograf.frontend.i18n import catalogue
 
+from ..waiting import until
 from .conftest import RunningPage, wav_file
 from .fake_backend import FakeBackend, Faults
 from .fake_jobs import PHRASES
@@ -32,7 +35,7 @@ def backend(page_process: RunningPage) -> Iterator[FakeBackend]:
     running = page_process.backend
     yield running
     running.faults = Faults()
-    running.jobs.pace_s = 0.05
+    running.jobs.pace_s, running.jobs.hold_at = 0.05, None
     running.jobs.jobs.clear()
     running.uploads.clear()
     running.requests.clear()
@@ -87,6 +90,11 @@ def drop(page: Page, *files: tuple[str, bytes]) -> None:
     )
 
 
+def play_slowly(page: Page) -> None:
+    """So that a busy machine sees where the recording is before it is elsewhere."""
+    page.locator("audio").evaluate("audio => audio.playbackRate = 0.1")
+
+
 def played_s(page: Page) -> float:
     return float(page.locator("audio").evaluate("audio => audio.currentTime"))
 
@@ -108,6 +116,7 @@ def test_dropped_recording_becomes_text_one_can_listen_to(
 
     expect(page.locator(".lane.before .num")).to_contain_text("LUFS")
     expect(page.locator(".unsure")).to_have_text("Кравец")
+    play_slowly(page)
     page.locator(".stamp").nth(3).click()
     expect(page.locator(".line.now .said")).to_have_text(PHRASES[3])
     assert 12 <= played_s(page) < 14
@@ -144,6 +153,7 @@ def test_several_files_are_listed_searched_opened_and_deleted(
     entries = page.locator("button.entry")
     expect(entries).to_have_count(3)
     expect(page.locator("button.entry .bad")).to_have_text(RU["error.undecodable_audio"])
+    until(lambda: all(job.view.status.final for job in backend.jobs.jobs.values()))
     page.locator("input[type=search]").fill("КРАВЕЦ")  # said in the second one only
     expect(entries).to_have_count(1)
     expect(entries).to_contain_text("вторая.wav")
@@ -166,6 +176,7 @@ def test_several_files_are_listed_searched_opened_and_deleted(
 def test_search_is_still_there_on_the_way_back(open_page: Open, backend: FakeBackend) -> None:
     for seconds, name in ((5, "первая.wav"), (21, "вторая.wav")):
         backend.jobs.add(name, wav_file(seconds))
+    until(lambda: all(job.view.status.final for job in backend.jobs.jobs.values()))
     page = open_page()
     entries = page.locator("button.entry")
     expect(entries).to_have_count(2)
@@ -177,6 +188,30 @@ def test_search_is_still_there_on_the_way_back(open_page: Open, backend: FakeBac
     expect(page.locator("input[type=search]")).to_have_value("кравец")
     page.locator("input[type=search]").fill("")
     expect(entries).to_have_count(2)
+
+
+def test_a_search_that_the_page_lost_is_sent_again(browser: Browser) -> None:
+    assets = Path(stenograf.frontend.__file__).parent / "assets"
+    scripts = [(assets / name).read_text("utf-8") for name in ("base.js", "history.js")]
+    page = browser.new_page()
+    page.add_script_tag(
+        content="\n;\n".join(scripts).replace("export default function", "function mount")
+    )
+    page.evaluate("""() => {
+        window.sent = [];
+        const data = {jobs: [], has_more: false, query: "", language: "ru", strings: {}};
+        const view = new HistoryView(document.body, null);
+        const lossy = (name, value) => {
+            sent.push([name, value]);
+            if (sent.length > 1) view.update({...data, query: value}, lossy);
+        };
+        view.update(data, lossy);
+        view.field.value = "кравец";
+        view.field.dispatchEvent(new Event("input"));
+    }""")
+    page.wait_for_function("sent.length > 1")
+    page.wait_for_timeout(4000)  # and no more, now that it was answered
+    assert page.evaluate("sent") == [["search", "кравец"]] * 2
 
 
 def test_long_history_comes_in_pages(open_page: Open, backend: FakeBackend) -> None:
@@ -194,7 +229,7 @@ def test_long_history_comes_in_pages(open_page: Open, backend: FakeBackend) -> N
 
 
 def test_stopped_and_failed_recordings_go_on(open_page: Open, backend: FakeBackend) -> None:
-    backend.jobs.pace_s = 0.5
+    backend.jobs.hold_at = 2
     job = backend.jobs.add("длинная.wav", wav_file(40))
     page = open_page(f"/?job={job.id}")
     page.locator(".line").first.wait_for()
@@ -204,7 +239,7 @@ def test_stopped_and_failed_recordings_go_on(open_page: Open, backend: FakeBacke
     kept = page.locator(".line").count()
     assert kept >= 1
 
-    backend.jobs.pace_s = 0.02
+    backend.jobs.hold_at = None
     backend.jobs.get(job.id).error = OutOfResources("No memory left")
     page.get_by_role("button", name=RU["action.continue"]).click()
     expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.out_of_resources"])
@@ -216,14 +251,14 @@ def test_stopped_and_failed_recordings_go_on(open_page: Open, backend: FakeBacke
 def test_upload_outlives_other_views_a_pause_and_a_reload(
     open_page: Open, backend: FakeBackend, tmp_path: Path
 ) -> None:
-    content = wav_file(400)  # 13 MB
+    content = wav_file(1000)  # 32 MB
     lecture = tmp_path / "лекция.wav"
     lecture.write_bytes(content)
     backend.faults.bytes_per_s = 1e6
     other = backend.jobs.add("другая.wav", wav_file(5))
     page = open_page()
     page.locator("[data-testid=file-input]").set_input_files(lecture)
-    expect(page.locator(".upload .num")).to_contain_text("МБ/с")
+    expect(page.locator(".upload .num")).to_contain_text(re.compile("[КМ]Б/с"))
     page.locator("button.entry", has_text=other.title).click()
     expect(page.locator(".job h1")).to_have_text("другая.wav")
     expect(page.locator(".upload")).to_contain_text("лекция.wav")
@@ -255,10 +290,11 @@ def test_lost_connection_is_told_while_it_is_tried_again(
 
 
 def test_full_queue_only_delays(open_page: Open, backend: FakeBackend) -> None:
-    backend.faults.refuse_jobs = 1
+    backend.faults.refuse_jobs = 10**6
     page = open_page()
     drop(page, ("запись.wav", wav_file(5)))
     expect(page.locator(".upload .problem")).to_contain_text(RU["error.overloaded"])
+    backend.faults.refuse_jobs = 0
     expect(page.locator(".job h1")).to_have_text("запись.wav")
     assert backend.requests.count("POST /files") == 1
 
@@ -295,6 +331,7 @@ def test_what_was_removed_can_be_looked_up(open_page: Open, backend: FakeBackend
     page = open_page(f"/?job={job.id}")
     page.get_by_text(RU["text.removed"].format(count=1)).click()
     expect(page.locator(".removed li")).to_contain_text(invented)
+    play_slowly(page)
     page.locator(".removed .stamp").click()
     expect(page.locator(".line.now")).to_have_count(1)
     assert 5 <= played_s(page) < 7
@@ -310,7 +347,7 @@ def test_link_to_nowhere_has_a_way_out(open_page: Open, backend: FakeBackend) ->
 def test_microphone_is_one_more_source(open_page: Open, backend: FakeBackend) -> None:
     page = open_page()
     page.get_by_role("button", name=RU["uploader.record"]).click()
-    expect(page.locator(".zone .time")).to_have_text("0:02")
+    expect(page.locator(".zone .time")).to_have_text(re.compile(r"^0:(0[2-9]|[1-5]\d)$"))
     page.get_by_role("button", name=RU["uploader.finish"]).click()
     expect(page.locator(".job h1")).to_contain_text(RU["uploader.recording_name"])
     [upload] = backend.uploads.values()
@@ -321,7 +358,7 @@ def test_microphone_is_one_more_source(open_page: Open, backend: FakeBackend) ->
 def test_recording_outlives_its_page(open_page: Open, backend: FakeBackend) -> None:
     page = open_page()
     page.get_by_role("button", name=RU["uploader.record"]).click()
-    expect(page.locator(".zone .time")).to_have_text("0:03")
+    expect(page.locator(".zone .time")).to_have_text(re.compile(r"^0:(0[3-9]|[1-5]\d)$"))
     page.once("dialog", lambda dialog: dialog.accept())
     load(page, page.url)
     page.get_by_role("button", name=RU["uploader.send"]).click()
@@ -358,7 +395,7 @@ def test_frame_of_streamlit_is_not_seen(open_page: Open, page_process: RunningPa
     page = open_page()
     for part in ("stHeader", "stToolbar", "stAppDeployButton", "stDecoration"):
         expect(page.get_by_test_id(part)).to_be_hidden()
-    assert requests.get(f"{page_process.url}/app/static/icon.svg", timeout=5).ok
+    assert requests.get(f"{page_process.url}/app/static/icon.svg", timeout=60).ok
 
 
 def test_page_asks_nobody_outside(open_page: Open, backend: FakeBackend, browser: Browser) -> None:

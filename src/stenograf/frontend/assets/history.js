@@ -1,6 +1,7 @@
 // Past and present recordings, newest first, with a search that looks into the text as well.
 
 const TYPING_PAUSE_MS = 300;
+const ANSWER_MS = 3000;
 
 class HistoryView {
   constructor(parent, send) {
@@ -8,7 +9,7 @@ class HistoryView {
     this.field = h("input", { type: "search", autocomplete: "off", maxlength: "200" });
     this.field.addEventListener("input", () => {
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.send("search", this.field.value.trim()), TYPING_PAUSE_MS);
+      this.timer = setTimeout(() => this.#search(), TYPING_PAUSE_MS);
     });
     this.title = h("h2", {});
     this.find = h("label", { class: "find" }, icon("search", 18), this.field);
@@ -40,6 +41,13 @@ class HistoryView {
   destroy() {
     clearTimeout(this.timer);
     this.root.remove();
+  }
+
+  // What is sent while the page is drawn anew may be lost: it is sent until it is answered.
+  #search() {
+    const wanted = this.field.value.trim();
+    this.send("search", wanted);
+    this.timer = setTimeout(() => { if (this.data.query !== wanted) this.#search(); }, ANSWER_MS);
   }
 
   // Rows are replaced in place, so that a refresh never takes the focus away.
