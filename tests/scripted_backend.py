@@ -4,13 +4,11 @@ For what the real services do not do on demand: lose connections, forget uploads
 """
 
 import json
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from stenograf.contract.errors import StenografError, error_json
@@ -18,6 +16,8 @@ from stenograf.contract.jobs import JobStatus, JobView, Progress, Stage
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Segment, Transcript
 from stenograf.transcripts.writers import render
+
+from .local_server import Handler, LocalServer
 
 
 @dataclass
@@ -44,34 +44,15 @@ class Script:
 @contextmanager
 def scripted_backend(script: Script) -> Iterator[str]:
     """Serve a script; gives the root URL."""
-    handler = type("Handler", (_Handler,), {"script": script})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with LocalServer(type("Handler", (_Handler,), {"script": script})) as server:
+        yield server.url
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     script: Script
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.send(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def _refuse(self, error: StenografError) -> None:
         self._answer(error.status, json.dumps(error_json(error)).encode(), **error.headers())

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,8 @@ from stenograf.contract.options import TranscribeOptions
 from stenograf.sender import PART_BYTES, Sender
 
 from .scripted_backend import Script, scripted_backend
+from .servers import hearing_ctrl_c
+from .waiting import until
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -128,7 +130,7 @@ def test_help_and_version_are_no_errors(capfd: pytest.CaptureFixture[str]) -> No
 def test_nobody_there_is_3_at_once(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
     assert run(["transcribe", str(recording), "--backend", NOBODY]) == cli.UNREACHABLE
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert "cannot be reached" in capfd.readouterr().err
 
 
@@ -256,18 +258,8 @@ def test_the_client_says_what_the_server_says(url: str, script: Script, recordin
 
 def start(words: list[str], **streams: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "stenograf.cli", *words]
-    # A shell's background job ignores Ctrl-C, and so would its children.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, **streams)
-    signal.signal(signal.SIGINT, before)
-    return process
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+    with hearing_ctrl_c():
+        return subprocess.Popen(command, stdout=subprocess.PIPE, **streams)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -276,9 +268,9 @@ def test_an_interruption_cancels_the_job_and_is_130(
 ) -> None:
     script.ending = None
     process = start(["transcribe", str(recording), "--backend", url], stderr=subprocess.PIPE)
-    eventually(lambda: script.polled > 2)
+    until(lambda: script.polled > 2, 90)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=90)
     assert process.returncode == cli.INTERRUPTED
     assert script.count("DELETE", "/v1/jobs/job1") == 1
     assert out == b""
@@ -292,7 +284,7 @@ def test_bars_are_drawn_on_a_terminal_only(
     master, slave = pty.openpty()
     process = start(["transcribe", str(recording), "--backend", url, *flags], stderr=slave)
     os.close(slave)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=90)
     shown = _drain(master)
     assert out.decode() == "Привет, мир.\n"
     assert ("█" in shown) is drawn

@@ -7,14 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from ..local_server import Handler, LocalServer
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -242,55 +242,44 @@ def test_torch_index_is_taken_only_where_it_answers(engine: str, expected: str) 
     assert bool(done.stderr) is (expected == "")
 
 
-class Readiness:
+class Readiness(LocalServer):
     """A service whose `/ready` gives the next of some answers; the last one stays."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, object]]] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class ReadyHandler(Handler):
             def do_GET(self) -> None:
                 status, body = outer.answers[0]
                 if len(outer.answers) > 1:
                     outer.answers.pop(0)
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(json.dumps(body).encode())
+                self.send(status, json.dumps(body).encode())
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/ready"
+        super().__init__(ReadyHandler)
 
 
 @pytest.fixture
 def readiness() -> Iterator[Readiness]:
-    service = Readiness()
-    thread = threading.Thread(target=service.server.serve_forever, args=(0.05,))
-    thread.start()
-    yield service
-    service.server.shutdown()
-    thread.join()
-    service.server.server_close()
+    with Readiness() as service:
+        yield service
 
 
 def probe(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(DEPLOY / "probes" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_wait_ready_prints_each_step_once(readiness: Readiness) -> None:
     half = (503, {"status": "loading", "progress": 0.5, "detail": "Downloading."})
     readiness.answers = [half, half, (200, {"status": "ready"})]
-    done = probe("wait_ready", readiness.url, "20")
+    done = probe("wait_ready", f"{readiness.url}/ready", "90")
     assert (done.returncode, done.stdout) == (0, "   50% Downloading.\n")
 
 
 def test_wait_ready_gives_up_when_the_service_failed(readiness: Readiness) -> None:
     readiness.answers = [(503, {"status": "failed", "progress": 0.1, "detail": "No such model."})]
-    done = probe("wait_ready", readiness.url, "20")
+    done = probe("wait_ready", f"{readiness.url}/ready", "90")
     assert done.returncode == 1
     assert "No such model." in done.stdout
 
@@ -303,8 +292,8 @@ def test_wait_ready_ends_in_time() -> None:
 
 def test_healthcheck_is_green_on_200_only(readiness: Readiness) -> None:
     readiness.answers = [(200, {}), (503, {"detail": "loading"})]
-    assert probe("healthcheck", readiness.url).returncode == 0
-    sick = probe("healthcheck", readiness.url)
+    assert probe("healthcheck", f"{readiness.url}/ready").returncode == 0
+    sick = probe("healthcheck", f"{readiness.url}/ready")
     assert sick.returncode == 1
     assert "503" in sick.stdout
     assert probe("healthcheck", "http://127.0.0.1:9/ready").returncode == 1

@@ -2,7 +2,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,8 @@ from hypothesis import strategies as st
 from stenograf.demo import edit_distance
 from stenograf.services import ServiceFailed, free_ports, running
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..servers import ROOT, hearing_ctrl_c
+from ..waiting import until
 
 words = st.lists(st.sampled_from(["да", "нет", "раз", "два"]), min_size=1, max_size=12)
 
@@ -34,16 +34,14 @@ def test_nothing_heard_is_every_word_wrong() -> None:
 
 @contextmanager
 def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
-    # A shell's background job ignores Ctrl-C, and so would its children.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stenograf.demo", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    signal.signal(signal.SIGINT, before)
+    with hearing_ctrl_c():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stenograf.demo", *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         yield process
     finally:
@@ -56,7 +54,7 @@ def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_demo_hears_the_shipped_recordings() -> None:
     with demo() as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=150)
     assert process.returncode == 0, err
     assert "DEMO model" in out
     names = [path.name for path in sorted((ROOT / "data" / "samples").glob("*.flac"))]
@@ -75,7 +73,7 @@ def test_the_demo_hears_the_shipped_recordings() -> None:
 @pytest.mark.parametrize("missing", ["--model", "--samples"])
 def test_what_is_missing_is_said_and_nothing_is_started(missing: str, tmp_path: Path) -> None:
     with demo(missing, str(tmp_path)) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=90)
     assert process.returncode == 1
     assert str(tmp_path) in err
     assert "Traceback" not in out + err
@@ -84,22 +82,17 @@ def test_what_is_missing_is_said_and_nothing_is_started(missing: str, tmp_path: 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_however_the_demo_ends_its_services_end_with_it(number: signal.Signals) -> None:
     with demo() as process:
-        children = _children(process.pid)
+        parent = psutil.Process(process.pid)
+        children = until(lambda: _both(parent.children(recursive=True)), 60)
         process.send_signal(number)
-        process.wait(timeout=30)
-        _, alive = psutil.wait_procs(children, timeout=20)
+        process.wait(timeout=60)
+        _, alive = psutil.wait_procs(children, timeout=40)
     assert alive == []
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
 
 
-def _children(pid: int) -> list[psutil.Process]:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        found = psutil.Process(pid).children(recursive=True)
-        if len(found) >= 2:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("the demo started no services")
+def _both(found: list[psutil.Process]) -> list[psutil.Process]:
+    return found if len(found) >= 2 else []
 
 
 def test_a_service_that_cannot_start_says_why() -> None:

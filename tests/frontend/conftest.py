@@ -4,16 +4,18 @@ import io
 import shutil
 import wave
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
 
 from stenograf.contract.pcm import SAMPLE_RATE
+from stenograf.frontend.i18n import catalogue
 
 from ..servers import frontend_process
-from .fake_backend import FakeBackend, running_backend
+from .fake_backend import FakeBackend
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -41,9 +43,20 @@ def wav_file(seconds: float, *, amplitude: float = 0.3) -> bytes:
     return out.getvalue()
 
 
+def hear_tones(page: Page) -> None:
+    """Switch the detection of speech off, which a tone is not; the settings are open."""
+    switched_off = page.locator(".uploader[data-options*='\"vad\":false']")
+    for _ in range(3):  # a click is lost while the page is drawn anew
+        page.get_by_text(catalogue("ru")["option.vad"], exact=True).click()
+        with suppress(TimeoutError):
+            switched_off.wait_for(timeout=20_000)
+            break
+    expect(switched_off).to_be_visible()
+
+
 @pytest.fixture
 def backend() -> Iterator[FakeBackend]:
-    with running_backend() as running:
+    with FakeBackend() as running:
         yield running
 
 
@@ -57,7 +70,7 @@ class RunningPage:
 def page_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
     """The page on a free port, with a fake backend behind it."""
     folder = tmp_path_factory.mktemp("page")
-    with running_backend() as running, frontend_process(folder, running.url) as page:
+    with FakeBackend() as running, frontend_process(folder, running.url) as page:
         yield RunningPage(page.url, running)
 
 

@@ -3,13 +3,9 @@
 import base64
 import json
 import re
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,6 +22,7 @@ from stenograf.contract.errors import (
 )
 from stenograf.contract.jobs import JobRequest
 
+from ..local_server import Handler, LocalServer
 from .fake_jobs import FakeJob, FakeJobs, render
 
 EXPOSED = (
@@ -53,8 +50,8 @@ class Faults:
     max_bytes: int = 10**9
 
 
-class FakeBackend:
-    """The server's state; `url` is where it listens."""
+class FakeBackend(LocalServer):
+    """The server and its state."""
 
     def __init__(self, pace_s: float = 0.05) -> None:
         self.jobs = FakeJobs(pace_s)
@@ -66,31 +63,11 @@ class FakeBackend:
         class BoundHandler(_Handler):
             state = backend
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        super().__init__(BoundHandler)
 
 
-@contextmanager
-def running_backend(pace_s: float = 0.05) -> Iterator[FakeBackend]:
-    """Serve until the block ends."""
-    backend = FakeBackend(pace_s)
-    thread = threading.Thread(target=backend.server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield backend
-    finally:
-        backend.server.shutdown()
-        backend.server.server_close()
-        thread.join(5)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     state: FakeBackend
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def _route(self) -> None:
         url = urlsplit(self.path)

@@ -96,6 +96,7 @@ class FakeJobs:
 
     def __init__(self, pace_s: float = 0.05) -> None:
         self.pace_s = pace_s
+        self.hold_at: int | None = None  # windows of a job, at which it waits
         self.jobs: dict[str, FakeJob] = {}
         self.checks = {"database": "ok", "disk": "ok", "llm": "ok"}
         self._numbers = itertools.count(1)
@@ -208,6 +209,8 @@ class FakeJobs:
         total = 0 if job.silent else max(1, int((job.view.duration_s or 0) / PHRASE_S))
         for index in range(len(job.windows), total):
             time.sleep(self.pace_s)
+            while index == self.hold_at and job.view.status is JobStatus.RUNNING:
+                time.sleep(0.02)
             if job.view.status is not JobStatus.RUNNING or job.attempt != attempt:
                 return
             segment = phrase_segment(index)

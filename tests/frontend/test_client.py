@@ -1,10 +1,7 @@
 """The client against a backend that answers well, badly, late or not at all."""
 
-import http.server
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -22,16 +19,15 @@ from stenograf.contract.jobs import JobStatus
 from stenograf.contract.options import TranscribeOptions
 from stenograf.frontend.client import BackendClient, browser_address
 
+from ..local_server import Handler, LocalServer
 from ..servers import free_port
+from ..waiting import until
 from .conftest import wav_file
 from .fake_backend import FakeBackend, FakeUpload
 
 
 def wait_for(client: BackendClient, job_id: str, status: JobStatus) -> None:
-    deadline = time.monotonic() + 10
-    while client.job(job_id).status is not status:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: client.job(job_id).status is status)
 
 
 def test_job_runs_from_upload_to_completion(backend: FakeBackend) -> None:
@@ -48,7 +44,7 @@ def test_job_runs_from_upload_to_completion(backend: FakeBackend) -> None:
 
 
 def test_cancelled_job_can_be_tried_again(backend: FakeBackend) -> None:
-    backend.jobs.pace_s = 0.3
+    backend.jobs.hold_at = 1
     client = BackendClient(backend.url)
     job = backend.jobs.add("длинная.wav", wav_file(60))
     wait_for(client, job.id, JobStatus.RUNNING)
@@ -86,7 +82,7 @@ def test_readiness_is_told_whether_good_or_bad(backend: FakeBackend) -> None:
     client = BackendClient(backend.url)
     assert client.readiness()["status"] == "ready"
     backend.jobs.checks["llm"] = "The model is loading"
-    assert requests.get(f"{backend.url}/ready", timeout=5).status_code == 503
+    assert requests.get(f"{backend.url}/ready", timeout=60).status_code == 503
     assert client.readiness()["checks"]["llm"] == "The model is loading"
 
 
@@ -100,23 +96,13 @@ def test_nobody_there(backend: FakeBackend) -> None:
 def answering(status: int, body: bytes, delay_s: float = 0.0) -> Iterator[str]:
     """A server that gives every request the same answer."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class OneAnswer(Handler):
         def do_GET(self) -> None:
-            time.sleep(delay_s)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with suppress(BrokenPipeError):  # the client has gone
-                self.wfile.write(body)
+            if not self.client_leaves(delay_s):
+                self.send(status, body)
 
-        def log_message(self, *args: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with LocalServer(OneAnswer) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize(
@@ -138,7 +124,7 @@ def test_answers_nobody_expects_become_errors(
 
 
 def test_late_answer_is_a_timeout() -> None:
-    with answering(200, b"{}", delay_s=0.5) as url, pytest.raises(NetworkTimeout):
+    with answering(200, b"{}", delay_s=2) as url, pytest.raises(NetworkTimeout):
         BackendClient(url, read_timeout_s=0.1).jobs()
 
 

@@ -23,7 +23,7 @@ RU = catalogue("ru")
 def at(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AppTest:
     monkeypatch.setenv("BACKEND_ENDPOINT", backend.url)
     monkeypatch.chdir(tmp_path)
-    page = AppTest.from_file(str(SCRIPT), default_timeout=30)
+    page = AppTest.from_file(str(SCRIPT), default_timeout=60)
     page.query_params["lang"] = "ru"
     return page
 
@@ -160,7 +160,7 @@ if not st.session_state.get("pressed"):
     page.act({job_id!r}, {{"name": {name!r}}})
 page.show_notice()
 """
-    script = AppTest.from_string(code, default_timeout=30)
+    script = AppTest.from_string(code, default_timeout=60)
     script.query_params["job"] = job_id
     return script.run()
 
@@ -172,7 +172,7 @@ page.show_notice()
 def test_buttons_of_a_running_job(
     at: AppTest, backend: FakeBackend, name: str, status: JobStatus, leaves: bool
 ) -> None:
-    backend.jobs.pace_s = 5
+    backend.jobs.hold_at = 0
     job = backend.jobs.add("запись.wav", wav_file(20))
     script = press(at, job.id, name)
     assert not script.exception
@@ -212,7 +212,7 @@ from stenograf.frontend.i18n import Translator
 from stenograf.frontend.views import Page
 Page(BackendClient("http://127.0.0.1:9"), Translator("ru"), {{}}).created({event!r})
 """
-    script = AppTest.from_string(code).run()
+    script = AppTest.from_string(code, default_timeout=60).run()
     found = script.query_params.get("job")
     assert found == opened
 
@@ -220,7 +220,8 @@ Page(BackendClient("http://127.0.0.1:9"), Translator("ru"), {{}}).created({event
 def test_notice_escapes_what_it_is_given() -> None:
     script = AppTest.from_string(
         "from stenograf.frontend.views import draw_notice\n"
-        "draw_notice('bad', '<img src=x onerror=alert(1)>', '<b>hint</b>')"
+        "draw_notice('bad', '<img src=x onerror=alert(1)>', '<b>hint</b>')",
+        default_timeout=60,
     ).run()
     assert "<img" not in notices(script)
     assert "&lt;b&gt;hint" in notices(script)

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from stenograf.frontend.i18n import catalogue
 
 from ..servers import backend_process, free_port, frontend_process, llm_process
-from .conftest import wav_file
+from .conftest import hear_tones, wav_file
 
 pytestmark = pytest.mark.browser
 
@@ -22,11 +22,12 @@ WAIT_MS = 60_000
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Page and backend, as addresses."""
     folder = tmp_path_factory.mktemp("services")
-    llm = llm_process(folder, ENGINE="fake", FAKE_DELAY_S="0.3")
+    llm = llm_process(folder, ENGINE="fake", FAKE_DELAY_S="1")
     port = str(free_port())
+    slowly = {"WINDOWS_IN_FLIGHT": "1", "CORS_ORIGINS": f"http://127.0.0.1:{port}"}
     with (
         llm,
-        backend_process(folder, llm.url, CORS_ORIGINS=f"http://127.0.0.1:{port}") as backend,
+        backend_process(folder, llm.url, **slowly) as backend,
         frontend_process(folder, backend.url, FRONTEND_PORT=port) as page,
     ):
         yield page.url, backend.url
@@ -43,12 +44,11 @@ def test_recording_goes_through_the_whole_house(
     expect.set_options(timeout=WAIT_MS)
     page.goto(url)
     page.get_by_text(RU["options.more"]).click()
-    page.get_by_text(RU["option.vad"], exact=True).click()  # a tone is not speech
+    hear_tones(page)
     slider = page.get_by_role("slider", name=RU["option.chunk_size_s"])
     slider.focus()
-    for _ in range(20):
+    while int(slider.input_value()) > 10:  # a key is lost while the page is drawn anew
         slider.press("ArrowLeft")
-    expect(slider).to_have_value("10")
     # the settings travel to the page's process and back
     page.locator(
         ".uploader[data-options*='\"chunk_size_s\":10'][data-options*='\"vad\":false']"
@@ -58,12 +58,12 @@ def test_recording_goes_through_the_whole_house(
     expect(page.locator(".job h1")).to_have_text("Планёрка в четверг.wav")
     page.locator(".line").first.wait_for()
     expect(page.locator(".working")).to_be_hidden()
-    [job] = requests.get(f"{backend}/v1/jobs", timeout=5).json()["data"]
+    [job] = requests.get(f"{backend}/v1/jobs", timeout=60).json()["data"]
     assert job["status"] == "completed"
     assert job["options"]["cut"]["chunk_size_s"] == 10
     assert job["options"]["cut"]["vad"] is False
     assert job["progress"]["windows_total"] >= 4
-    text = requests.get(f"{backend}/v1/jobs/{job['id']}/transcript?format=txt", timeout=5).text
+    text = requests.get(f"{backend}/v1/jobs/{job['id']}/transcript?format=txt", timeout=60).text
     shown = page.locator(".said").all_inner_texts()
     assert " ".join(shown).split() == text.split()
     assert len(text.split()) > 20
@@ -81,7 +81,7 @@ def test_recording_goes_through_the_whole_house(
     page.get_by_role("button", name=RU["action.delete"]).click()
     page.locator("dialog").get_by_role("button", name=RU["delete.confirm"]).click()
     expect(page.get_by_text(RU["delete.done"])).to_be_visible()
-    assert requests.get(f"{backend}/v1/jobs/{job['id']}", timeout=5).status_code == 404
+    assert requests.get(f"{backend}/v1/jobs/{job['id']}", timeout=60).status_code == 404
 
 
 def test_stopping_stops_and_what_is_no_sound_is_said(
@@ -95,13 +95,12 @@ def test_stopping_stops_and_what_is_no_sound_is_said(
     expect.set_options(timeout=WAIT_MS)
     page.goto(url)
     page.get_by_text(RU["options.more"]).click()
-    page.get_by_text(RU["option.vad"], exact=True).click()
-    page.wait_for_timeout(500)
+    hear_tones(page)
     page.locator("[data-testid=file-input]").set_input_files(long)
     page.locator(".line").first.wait_for()
     page.get_by_role("button", name=RU["action.cancel"]).click()
     expect(page.get_by_text(RU["status.cancelled"])).to_be_visible()
-    newest = requests.get(f"{backend}/v1/jobs", timeout=5).json()["data"][0]
+    newest = requests.get(f"{backend}/v1/jobs", timeout=60).json()["data"][0]
     assert (newest["filename"], newest["status"]) == ("длинная.wav", "cancelled")
 
     page.locator(".back").click()

@@ -90,7 +90,7 @@ def test_summary_instruction_and_punctuation_from_the_page(
         if "знаки препинания" in asked.user:
             return Said(", ".join(asked.text.title().split()) + "!")
         if "Дай номер" in asked.user:
-            go_on.wait(30)
+            go_on.wait(90)
             return Said("65031 <b>не жирный</b>\nвторая строка", pace_s=0.2)
         return Said(status=500)
 
