@@ -5,8 +5,9 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from stenograf.contract.errors import (
     ChecksumMismatch,
     Locked,
     OffsetMismatch,
+    StenografError,
     TooLarge,
 )
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _SYNC_EVERY_BYTES = 32 * 1024**2  # bounds what the last fsync has to wait for
 _READ_BYTES = 1024**2
+_HELD_BYTES = 1024**2  # pieces of a fast client are written together
+_HELD_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Slot:
 class Writer:
     """Appends one chunk to one upload: `write` as bytes come, then `commit`, always `close`.
 
+    An event loop may `hold` bytes instead, which costs nothing, and have them written in a thread
+    when that says so; bytes that are held count like those that are written.
     Only one exists per upload, in this process by its slot, among processes by a file lock.
     """
 
@@ -88,7 +94,10 @@ class Writer:
         self._chunk_hasher = hashlib.new(checksum.algorithm) if checksum else None
         self._base = self._position = self._synced = offset
         self._hasher = slot.hasher.copy() if slot.hashed_bytes == offset else None
-        self._last_byte_at = time.monotonic()
+        self._held: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._failure: StenografError | OSError | None = None
+        self._last_byte_at = self._written_at = time.monotonic()
         self.interrupted = self._closed = False
         self.on_interrupt: Callable[[], object] = lambda: None
         self._files = ExitStack()
@@ -129,16 +138,48 @@ class Writer:
 
     def write(self, data: bytes) -> None:
         """Write bytes after those already written. Raises Locked, TooLarge, OutOfResources."""
+        self.hold(data)
+        self.write_held()
+
+    def hold(self, data: bytes) -> bool:
+        """Take bytes after those already taken; whether it is time for `write_held`.
+
+        Never waits; one thread holds while any others write.
+        """
+        self._held.append(data)
+        self._held_bytes += len(data)
+        self._last_byte_at = now = time.monotonic()
+        return self._held_bytes >= _HELD_BYTES or now - self._written_at >= _HELD_S
+
+    def write_held(self) -> None:
+        """Write the bytes that are held. Raises Locked, TooLarge, OutOfResources."""
         with self._slot.lock:
             if self.interrupted or self._closed:
                 raise taken_over()
-            self._check_room(len(data))
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._write_some(rest) :]
-            if self._position - self._synced >= _SYNC_EVERY_BYTES:
-                self._sync()
-            self._last_byte_at = time.monotonic()  # a slow disk is not a silent client
+            self._held_bytes = 0
+            self._drain()
+            now = time.monotonic()
+            self._last_byte_at = self._written_at = now  # a slow disk is not a silent client
+
+    def _drain(self) -> None:
+        """Write what is held; bytes behind those that could not be written never count."""
+        try:
+            if self._failure is not None:
+                raise self._failure
+            while self._held:
+                self._append(self._held.popleft())
+        except (StenografError, OSError) as failure:
+            self._failure = failure
+            self._held.clear()
+            raise
+
+    def _append(self, data: bytes) -> None:
+        self._check_room(len(data))
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._write_some(rest) :]
+        if self._position - self._synced >= _SYNC_EVERY_BYTES:
+            self._sync()
 
     def _check_room(self, n_bytes: int) -> None:
         self._check_length(n_bytes, self._length)
@@ -163,6 +204,8 @@ class Writer:
         """Make durable what came so far; the offset that now counts. Call with the lock."""
         if self._checksum is not None:
             return self._base
+        with suppress(StenografError, OSError):  # who sends the bytes is told
+            self._drain()
         self._sync()
         return self._position
 
@@ -174,6 +217,7 @@ class Writer:
         with self._slot.lock:
             if self._closed:
                 raise taken_over()
+            self._drain()
             if self._chunk_hasher is not None and self._checksum is not None:
                 if self._chunk_hasher.digest() != self._checksum.digest:
                     raise ChecksumMismatch(
@@ -191,6 +235,8 @@ class Writer:
                 return
             self._closed = True
             try:
+                with suppress(StenografError, OSError):
+                    self._drain()
                 verified = self._checksum is None
                 if verified and self._hasher is not None:
                     self._slot.hasher, self._slot.hashed_bytes = self._hasher, self._position

@@ -264,8 +264,8 @@ class UploadStore:
                 if writer.interrupted:  # before anybody could be told
                     stop()
                 async for piece in pieces:
-                    if piece:
-                        await self._in_thread(writer.write, piece)
+                    if piece and writer.hold(piece):
+                        await self._in_thread(writer.write_held)
         except TimeoutError:
             raise taken_over() from None
 
