@@ -25,7 +25,9 @@ DEMUXERS = (
     "xwma",
 )  # fmt: skip
 _READ_BYTES = 256 * 1024
-_PCM_PACKET_BYTES = 16 * 1024  # larger ones cost more to probe than they spare in packets
+_PROBED_PACKET_BYTES = 4 * 1024  # some dozens are searched for DTS that calls itself PCM
+_PCM_PACKET_BYTES = 128 * 1024
+_PCM_PROBE_BYTES = 64 * 1024  # nothing is searched for any more
 
 ANOTHER_COPY = "Play the file to check it, or save it as WAV, MP3 or FLAC and try again."
 
@@ -105,8 +107,25 @@ def open_recording(source: io.RawIOBase) -> Recording:
 
     Raises NotReadable where there is no container we read, no sound track or no decoder for it.
     """
+    options = {"max_size": str(_PROBED_PACKET_BYTES)}
+    recording = _first_sound(_opened(source, options))
+    if not _is_wav(recording):
+        return recording
+    recording.container.close()
+    source.seek(0)
+    options = {"max_size": str(_PCM_PACKET_BYTES), "probesize": str(_PCM_PROBE_BYTES)}
+    return _first_sound(_opened(source, options))
+
+
+def _is_wav(recording: Recording) -> bool:
+    """Whether it is a WAV file of plain samples, whose packets may be as large as we like."""
+    codec = recording.stream.codec_context.name
+    return recording.container.format.name == "wav" and codec.startswith("pcm_")
+
+
+def _opened(source: io.RawIOBase, options: dict[str, str]) -> av.container.InputContainer:
     try:
-        container = av.open(
+        return av.open(
             source,
             mode="r",
             buffer_size=_READ_BYTES,
@@ -115,13 +134,12 @@ def open_recording(source: io.RawIOBase) -> Recording:
                 "format_whitelist": ",".join(DEMUXERS),
                 "codec_whitelist": ",".join(_sound_decoders()),
                 "protocol_whitelist": "none",
-                "max_size": str(_PCM_PACKET_BYTES),
+                **options,
             },
         )
     except (av.error.FFmpegError, ValueError, EOFError, OSError) as error:
         _raise_if_out_of_memory(error)
         raise _unopened(source) from error
-    return _first_sound(container)
 
 
 def _unopened(source: io.RawIOBase) -> NotReadable:
