@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
@@ -17,3 +18,9 @@ def until(condition: Callable[[], Found], timeout_s: float = 30.0) -> Found:
             pytest.fail(f"it did not come true in {timeout_s:g} s")
         time.sleep(0.02)
     return found
+
+
+def all_at_once(count: int, work: Callable[[int], Found]) -> list[Found]:
+    """What `work(0)`, `work(1)` … give, each in a thread of its own; raises what one raises."""
+    with ThreadPoolExecutor(count) as pool:
+        return [each.result(150) for each in [pool.submit(work, n) for n in range(count)]]

@@ -25,6 +25,7 @@ from stenograf.contract.pcm import to_s16
 
 from ..clients.kit import assert_heard
 from ..servers import SAMPLES, House, Process
+from ..waiting import all_at_once
 from .desk import Desk
 from .model_server import Asked, ModelServer, Reply, heard
 from .sounds import noise, silence, wav
@@ -332,18 +333,12 @@ def test_nobody_hears_anothers_hotwords(desk: Desk, model: ModelServer) -> None:
         return Reply(body=heard(asked, f" {asked.fields['prompt'][0]}"), delay_s=0.2)
 
     model.answer = slow
-    heard_by: dict[str, str] = {}
 
-    def caller(name: str) -> None:
-        shape = ask(desk, params={"output": "json", "hotwords": name}).json()
-        heard_by[name] = shape["text"]
+    def told(n: int) -> str:
+        shape = ask(desk, params={"output": "json", "hotwords": f"имя{n}"}).json()
+        return str(shape["text"])
 
-    threads = [threading.Thread(target=caller, args=(f"имя{n}",)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert heard_by == {f"имя{n}": f"имя{n}" for n in range(4)}
+    assert all_at_once(4, told) == [f"имя{n}" for n in range(4)]
 
 
 def test_a_long_prompt_is_cut_and_not_refused(desk: Desk, model: ModelServer) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from stenograf.backend.db import Base, Database, RecognitionRow
+
+from ..waiting import all_at_once
 
 
 def row(number: int) -> RecognitionRow:
@@ -64,26 +65,17 @@ def test_writers_wait_for_one_another(tmp_path: Path) -> None:
     database.migrate(tmp_path / "lock")
     with database.write() as session:
         session.add(row(0))
-    failures: list[Exception] = []
 
-    def count_up() -> None:
-        try:
-            for _ in range(20):
-                with database.write() as session:
-                    found = session.get_one(RecognitionRow, "0")
-                    found.done = found.done + 1
-        except Exception as error:
-            failures.append(error)
+    def count_up(_: int) -> None:
+        for _ in range(20):
+            with database.write() as session:
+                found = session.get_one(RecognitionRow, "0")
+                found.done = found.done + 1
 
-    threads = [threading.Thread(target=count_up) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(4, count_up)
     with database.read() as session:
         assert session.get_one(RecognitionRow, "0").done == 80
     database.close()
-    assert failures == []
 
 
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:

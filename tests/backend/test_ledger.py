@@ -18,6 +18,7 @@ from stenograf.contract.jobs import JobStatus, Stage
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
 
+from ..waiting import all_at_once
 from .conftest import Tables, content
 
 RU = TranscribeOptions()
@@ -37,21 +38,13 @@ def claimed(tables: Tables, model: str = "m") -> Claim:
 
 def test_one_of_many_claims_wins(tables: Tables) -> None:
     tables.jobs.submit(content(), RU, "", "m")
-    won: list[Claim] = []
     start = threading.Barrier(8)
 
-    def race() -> None:
-        start.wait()
-        claim = tables.ledger.claim_next()
-        if claim is not None:
-            won.append(claim)
+    def race(_: int) -> Claim | None:
+        start.wait(60)
+        return tables.ledger.claim_next()
 
-    threads = [threading.Thread(target=race) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
+    assert all_at_once(8, race).count(None) == 7
 
 
 def test_a_lost_lease_writes_nothing(tables: Tables) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from stenograf.frontend.i18n import catalogue
 
@@ -33,18 +33,24 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, st
         yield page.url, backend.url
 
 
-def test_recording_goes_through_the_whole_house(
-    services: tuple[str, str], browser: Browser, tmp_path: Path
-) -> None:
-    url, backend = services
-    recording = tmp_path / "Планёрка в четверг.wav"
-    recording.write_bytes(wav_file(40, amplitude=0.02))
+def opened(browser: Browser, url: str) -> Page:
+    """The page with its settings open, and heard is what is no speech too."""
     page = browser.new_page(locale="ru-RU")
     page.set_default_timeout(WAIT_MS)
     expect.set_options(timeout=WAIT_MS)
     page.goto(url)
     page.get_by_text(RU["options.more"]).click()
     hear_tones(page)
+    return page
+
+
+def test_recording_goes_through_the_whole_house(
+    services: tuple[str, str], browser: Browser, tmp_path: Path
+) -> None:
+    url, backend = services
+    recording = tmp_path / "Планёрка в четверг.wav"
+    recording.write_bytes(wav_file(40, amplitude=0.02))
+    page = opened(browser, url)
     slider = page.get_by_role("slider", name=RU["option.chunk_size_s"])
     slider.focus()
     while int(slider.input_value()) > 10:  # a key is lost while the page is drawn anew
@@ -90,12 +96,7 @@ def test_stopping_stops_and_what_is_no_sound_is_said(
     url, backend = services
     long = tmp_path / "длинная.wav"
     long.write_bytes(wav_file(600, amplitude=0.1))
-    page = browser.new_page(locale="ru-RU")
-    page.set_default_timeout(WAIT_MS)
-    expect.set_options(timeout=WAIT_MS)
-    page.goto(url)
-    page.get_by_text(RU["options.more"]).click()
-    hear_tones(page)
+    page = opened(browser, url)
     page.locator("[data-testid=file-input]").set_input_files(long)
     page.locator(".line").first.wait_for()
     page.get_by_role("button", name=RU["action.cancel"]).click()

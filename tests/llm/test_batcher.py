@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from tests.waiting import until
+from tests.waiting import all_at_once, until
 
 from stenograf.contract.errors import (
     Cancelled,
@@ -224,17 +224,11 @@ def test_close_refuses_what_waits_and_what_comes(engine: Recorder) -> None:
 def test_a_hundred_callers_at_once_each_get_their_own(engine: Recorder) -> None:
     engine.gate.set()
     batcher = Batcher(engine, queue_size=200, max_batch=7, max_wait_s=0.01)
-    answers: dict[int, str] = {}
 
-    def ask(size: int) -> None:
-        answers[size] = batcher.submit(window(size), (RU, EN)[size % 2]).result(90).language
+    def ask(n: int) -> str:
+        return batcher.submit(window(n + 1), (RU, EN)[n % 2]).result(90).language
 
-    threads = [threading.Thread(target=ask, args=(size,)) for size in range(1, 101)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(90)
-    assert answers == {size: str(size) for size in range(1, 101)}
+    assert all_at_once(100, ask) == [str(size) for size in range(1, 101)]
     assert max(map(len, engine.batches)) <= 7
     batcher.close()
 

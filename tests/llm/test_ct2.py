@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tests.llm.recordings import windows
 from tests.servers import EMBEDDED_MODEL
+from tests.waiting import all_at_once
 
 from stenograf.contract.errors import BadOptions, Cancelled, StenografError
 from stenograf.contract.options import DecodeOptions, GuardOptions
@@ -142,16 +143,8 @@ class TestConversion:
         assert json.loads((second / "config.json").read_text())["suppress_ids"] == [5]
 
     def test_two_at_once_make_one(self, tmp_path: Path) -> None:
-        made: list[Path] = []
-        threads = [
-            threading.Thread(target=lambda: made.append(self.convert(EMBEDDED_MODEL, tmp_path)))
-            for _ in range(3)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(made) == 3 and len(set(made)) == 1
+        made = all_at_once(3, lambda _: self.convert(EMBEDDED_MODEL, tmp_path))
+        assert len(set(made)) == 1
         assert [path for path in tmp_path.iterdir() if path.is_dir()] == [made[0]]
 
     def test_what_fails_leaves_nothing_behind(self, tmp_path: Path) -> None:
