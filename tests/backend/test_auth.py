@@ -371,7 +371,7 @@ def _knock(url: str, headers: dict[str, str], protocols: list[str] | None) -> No
 
 
 def _status(url: str, headers: dict[str, str] | None = None) -> int:
-    return requests.get(url, headers=headers, timeout=20).status_code
+    return requests.get(url, headers=headers, timeout=60).status_code
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_late_failure_is_the_body_of_json(quick: Desk, model: ModelServer) -> 
 def test_a_late_failure_breaks_a_text_off(quick: Desk, model: ModelServer, format: str) -> None:
     late_refusal(model)
     form = OURS | {"response_format": format}
-    with serving(quick.app) as url, httpx.Client(timeout=20) as client:
+    with serving(quick.app) as url, httpx.Client(timeout=60) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             client.post(url + URL, data=form, files={"file": file()})
         assert client.get(f"{url}/health").status_code == 200
@@ -258,7 +258,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(
     quick: Desk, model: ModelServer, stream: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     slowly(model, 2.0)
-    with serving(quick.app) as url, httpx.Client(timeout=20) as client:
+    with serving(quick.app) as url, httpx.Client(timeout=60) as client:
         form = OURS | {"stream": stream}
         with client.stream("POST", url + URL, data=form, files={"file": file()}) as response:
             next(response.iter_bytes())

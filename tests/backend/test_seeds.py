@@ -37,10 +37,10 @@ def ask(desk: Desk, route: str, file: bytes = SPEECH, **more: Any) -> Any:
 
 
 def test_the_bots_service(shared_house: House) -> None:
-    root = requests.get(shared_house.url, timeout=10).json()
+    root = requests.get(shared_house.url, timeout=60).json()
     assert {"service", "version", "model", "device", "status"} <= set(root)
     assert root["status"] == "ready"
-    health = requests.get(f"{shared_house.url}/health", timeout=10).json()
+    health = requests.get(f"{shared_house.url}/health", timeout=60).json()
     assert (health["status"], health["model_loaded"], health["device"]) == ("healthy", True, "cpu")
     with RECORDING.open("rb") as voice:
         answer = requests.post(
@@ -62,7 +62,7 @@ def test_the_bots_service(shared_house: House) -> None:
 
 def test_the_stt_apis_client(shared_house: House) -> None:
     session = requests.Session()
-    health = session.get(f"{shared_house.url}/health", timeout=5)
+    health = session.get(f"{shared_house.url}/health", timeout=60)
     assert health.status_code == 200
     assert health.json()["models_loaded"] is True
     with RECORDING.open("rb") as file:

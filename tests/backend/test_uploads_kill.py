@@ -57,7 +57,7 @@ class _Sender:
         self.acknowledged = self._patch(headers, chunk)
 
     def _patch(self, headers: dict[str, str], chunk: bytes) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.peer.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.peer.port, timeout=60)
         try:
             connection.putrequest("PATCH", self.path)
             for name, value in {**headers, "Content-Length": str(len(chunk))}.items():

@@ -59,7 +59,7 @@ def test_a_spoken_command(backend: Process, wyoming_port: int, asked: dict[str, 
     assert Transcript.is_type(answer.type), answer
     assert_heard(Transcript.from_event(answer).text, RECORDING)
     assert Transcript.from_event(answer).language == "ru"
-    jobs = requests.get(f"{backend.url}/v1/jobs", timeout=10).json()["data"]
+    jobs = requests.get(f"{backend.url}/v1/jobs", timeout=60).json()["data"]
     kept = [job for job in jobs if job["filename"] == "wyoming.wav"]
     assert kept == [], "what is said to a voice assistant is not kept"
 
@@ -181,7 +181,7 @@ def _survives(backend: Process, port: int, sent: list[bytes]) -> list[dict[str, 
     heads = asyncio.run(send())
     assert {head["type"] for head in heads} <= {"error", "pong", "info"}
     assert "conversation failed" not in backend.log.read_text()
-    assert requests.get(f"{backend.url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{backend.url}/health", timeout=60).status_code == 200
     return heads
 
 

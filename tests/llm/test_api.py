@@ -468,22 +468,22 @@ def running(app: Any) -> Iterator[str]:
 def test_a_client_that_hangs_up_ends_the_work(tone: Tone) -> None:
     engine = Slow()
     with running(create_app(settings(), lambda _: engine)) as url:
-        until(lambda: requests.get(f"{url}/ready", timeout=20).status_code == 200)
+        until(lambda: requests.get(f"{url}/ready", timeout=60).status_code == 200)
         form = {"file": ("a.wav", io.BytesIO(wav_bytes(tone(4.0))))}
         asked = requests.Request("POST", url + ROUTE, files=form).prepare()
-        with closing(HTTPConnection(url.removeprefix("http://"), timeout=20)) as connection:
+        with closing(HTTPConnection(url.removeprefix("http://"), timeout=60)) as connection:
             connection.request("POST", ROUTE, asked.body, dict(asked.headers))
             assert engine.began.wait(20)
         until(lambda: engine.stopped_after_s is not None)
         answer = requests.post(
-            url + ROUTE, files={"file": ("a.wav", wav_bytes(tone(1.0)))}, timeout=20
+            url + ROUTE, files={"file": ("a.wav", wav_bytes(tone(1.0)))}, timeout=60
         )
         assert json.loads(answer.text)["text"] == "три три"
 
 
 def test_the_real_openai_client(tone: Tone) -> None:
     with running(create_app(settings())) as url:
-        until(lambda: requests.get(f"{url}/ready", timeout=20).status_code == 200)
+        until(lambda: requests.get(f"{url}/ready", timeout=60).status_code == 200)
         with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
             verbose = client.audio.transcriptions.create(
                 file=("окно.wav", wav_bytes(tone(1.0))),

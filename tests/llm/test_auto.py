@@ -75,7 +75,7 @@ def test_an_unfit_engine_is_passed_over_aloud(
 def test_the_service_says_what_it_chose(tmp_path: Path) -> None:
     with llm_process(tmp_path, COMPUTE_TYPE="float32") as service:
         for route in ("/health", "/ready"):
-            told = requests.get(service.url + route, timeout=10).json()
+            told = requests.get(service.url + route, timeout=60).json()
             assert told["engine"] == "ctranslate2"
             assert told["engine_reason"] == "COMPUTE_TYPE=float32 asks for it."
             assert told["max_batch"] > 1

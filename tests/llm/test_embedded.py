@@ -26,7 +26,7 @@ def monologue() -> tuple[Waveform, str]:
 
 
 def test_it_says_that_it_is_a_demo(embedded_llm: Process) -> None:
-    (model,) = requests.get(f"{embedded_llm.url}/v1/models", timeout=10).json()["data"]
+    (model,) = requests.get(f"{embedded_llm.url}/v1/models", timeout=60).json()["data"]
     assert (model["id"], model["embedded"], model["loaded"]) == ("whisper-demo-ru", True, True)
     assert "knows numbers, dates and short phrases only" in embedded_llm.log.read_text()
 

@@ -51,5 +51,5 @@ def test_a_longer_file_differs(folder: Path) -> None:
 
 
 def test_the_service_tells_it(embedded_llm: Process) -> None:
-    (model,) = requests.get(f"{embedded_llm.url}/v1/models", timeout=10).json()["data"]
+    (model,) = requests.get(f"{embedded_llm.url}/v1/models", timeout=60).json()["data"]
     assert re.fullmatch("[0-9a-f]{32}", model["fingerprint"])

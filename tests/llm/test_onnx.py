@@ -119,9 +119,9 @@ def test_the_same_through_the_backend(services: tuple[str, str]) -> None:
 
 
 def test_the_service_says_what_runs(services: tuple[str, str]) -> None:
-    health = requests.get(f"{services[0]}/health", timeout=10).json()
+    health = requests.get(f"{services[0]}/health", timeout=60).json()
     assert (health["engine"], health["engine_reason"]) == ("onnx", "ENGINE names it.")
-    (model,) = requests.get(f"{services[0]}/v1/models", timeout=10).json()["data"]
+    (model,) = requests.get(f"{services[0]}/v1/models", timeout=60).json()["data"]
     assert (model["id"], model["languages"], model["tasks"]) == ("tones", ["ru"], ["transcribe"])
     assert (model["dtype"], model["device"], model["embedded"]) == ("float32", "cpu", False)
 
@@ -297,7 +297,7 @@ def test_a_model_is_fetched_by_its_name_once(folders: dict[str, Path], tmp_path:
     (kept,) = (tmp_path / "onnx_models").iterdir()
     assert kept.name == "gigaam-v3-ctc"
     with llm_process(tmp_path, **named, HF_ENDPOINT=hub.url) as again:  # the hub is gone
-        (model,) = requests.get(f"{again.url}/v1/models", timeout=10).json()["data"]
+        (model,) = requests.get(f"{again.url}/v1/models", timeout=60).json()["data"]
         assert (model["id"], model["state"]) == ("gigaam-v3-ctc", "ready")
 
 

@@ -66,7 +66,7 @@ def test_a_voice_message_is_answered_with_its_text_and_subtitles(
     document = telegram.wait("sendDocument")
     assert document.filename.endswith(".srt")
     assert re.match(rb"1\r?\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\r?\n", document.file)
-    [job] = requests.get(f"{house.url}/v1/jobs", timeout=10).json()["data"]
+    [job] = requests.get(f"{house.url}/v1/jobs", timeout=60).json()["data"]
     assert job["options"]["decode"]["language"] == "ru"
 
 
