@@ -1,6 +1,6 @@
 """The form that carries one window to a model service: ours, or another with OpenAI's API."""
 
-import io
+import os
 import uuid
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ import soundfile
 
 from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform, to_s16, wav_bytes
+from stenograf.scratch import open_scratch
 
 Fields = list[tuple[str, str]]
 
@@ -95,9 +96,15 @@ def plain_form(options: TranscribeOptions, model: str, *, times: bool = True) ->
 def _flac(waveform: Waveform) -> bytes:
     """The samples that WAV would have; more effort than the least hardly makes them smaller."""
     samples = np.frombuffer(to_s16(waveform), "<i2")
-    with io.BytesIO() as file:
-        soundfile.write(file, samples, SAMPLE_RATE, "PCM_16", format="FLAC", compression_level=0.0)
-        return file.getvalue()
+    fd = open_scratch()  # a Python file would be called hundreds of times, each for the lock
+    try:
+        with soundfile.SoundFile(
+            fd, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC", compression_level=0.0, closefd=False
+        ) as file:
+            file.write(samples)
+        return os.pread(fd, os.fstat(fd).st_size, 0)
+    finally:
+        os.close(fd)
 
 
 def _granularities(options: TranscribeOptions) -> Fields:

@@ -33,6 +33,7 @@ from stenograf.llm.engines.base import (
     never,
 )
 from stenograf.llm.engines.factory import EngineSettings, engine_factory
+from stenograf.llm.engines.shelf import Shelf
 from stenograf.llm.failures import as_ours
 from stenograf.llm.models import EngineFactory, Report
 
@@ -58,7 +59,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class _Work:
-    windows: Sequence[Waveform]
+    lengths: Sequence[int]  # of the windows on the shelf
     options: EngineOptions
 
 
@@ -100,7 +101,8 @@ class ChildEngine:
 
     def __init__(self, settings: EngineSettings, report: Report) -> None:
         self._settings = settings
-        self._process, self._pipe = _start(settings)
+        self._shelf = Shelf()
+        self._process, self._pipe = _start(settings, self._shelf)
         self._loading = True
         self._closed = False
         self.capabilities = self._await_ready(report, never)
@@ -123,7 +125,7 @@ class ChildEngine:
             self._renew()
         if self._loading:
             self._await_ready(_log_progress, stop)
-        self._send(_Work(windows, options))
+        self._send(_Work(self._laid(windows), options))
         answer = self._answer(stop)
         if isinstance(answer, list):
             return answer
@@ -134,17 +136,25 @@ class ChildEngine:
         if self._process.poll() is None:
             logger.info("the model's process ends: nobody asked for it for a while")
             self._end()
+            self._shelf.clear()
 
     def close(self) -> None:
         """End the process for good. Idempotent."""
         self._closed = True
         self._end()
+        self._shelf.clear()
+
+    def _laid(self, windows: Sequence[Waveform]) -> Sequence[int]:
+        try:
+            return self._shelf.put(windows)
+        except OSError as error:
+            raise OutOfResources("There is no memory for the sound.") from error
 
     def _renew(self) -> None:
         if self._closed:
             raise Unavailable("The model service is shutting down.")
         self._pipe.close()
-        self._process, self._pipe = _start(self._settings)
+        self._process, self._pipe = _start(self._settings, self._shelf)
         self._loading = True
 
     def _await_ready(self, report: Report, stop: Stop) -> Capabilities:
@@ -216,11 +226,14 @@ class ChildEngine:
             self._process.wait()
 
 
-def _start(settings: EngineSettings) -> tuple["subprocess.Popen[bytes]", Connection]:
+def _start(settings: EngineSettings, shelf: Shelf) -> tuple["subprocess.Popen[bytes]", Connection]:
     ours, theirs = Pipe()
-    command = [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())]
+    descriptors = [theirs.fileno(), shelf.fd]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
+        [sys.executable, "-P", "-c", _PROGRAM, *map(str, descriptors)],
+        stdin=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        start_new_session=True,
     )
     theirs.close()
     ours.send(_Begin(settings, logging.getLogger().getEffectiveLevel()))
@@ -237,7 +250,7 @@ def _unexpected(answer: object) -> StenografError:
     return StenografError(f"The model's process answered with {type(answer).__name__}.")
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, shelf: Shelf) -> None:
     """The process: load, then answer until the other end of the pipe is gone."""
     begin = pipe.recv()
     assert isinstance(begin, _Begin)
@@ -262,10 +275,12 @@ def _serve(pipe: Connection) -> None:
     while True:
         message = pipe.recv()
         if isinstance(message, _Work):
-            pipe.send(_worked(engine, message, pipe))
+            pipe.send(_worked(engine, message, pipe, shelf))
 
 
-def _worked(engine: Engine, work: _Work, pipe: Connection) -> list[WindowResult] | _Failure:
+def _worked(
+    engine: Engine, work: _Work, pipe: Connection, shelf: Shelf
+) -> list[WindowResult] | _Failure:
     stopped = False
 
     def stop() -> bool:
@@ -275,13 +290,14 @@ def _worked(engine: Engine, work: _Work, pipe: Connection) -> list[WindowResult]
         return stopped
 
     try:
-        return engine.transcribe(work.windows, work.options, stop)
+        return engine.transcribe(shelf.take(work.lengths), work.options, stop)
     except Exception as error:
         return _Failure.of(as_ours(error))
 
 
 def main() -> None:
-    """The process; its one argument is the descriptor of its end of the pipe."""
+    """The process; its arguments are the descriptors of its end of the pipe and of the shelf."""
+    pipe, shelf = map(int, sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        _serve(Connection(int(sys.argv[1])))
+        _serve(Connection(pipe), Shelf(shelf))
