@@ -10,7 +10,7 @@ import pytest
 Found = TypeVar("Found")
 
 
-def until(condition: Callable[[], Found], timeout_s: float = 30.0) -> Found:
+def until(condition: Callable[[], Found], timeout_s: float = 60.0) -> Found:
     """What the condition gives once that is true; the test fails if it never is."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

@@ -67,7 +67,7 @@ class Desk:
         view: dict[str, Any] = self.http.get(f"/v1/jobs/{job_id}").json()
         return view
 
-    def wait(self, job_id: str, *statuses: str, timeout_s: float = 60.0) -> dict[str, Any]:
+    def wait(self, job_id: str, *statuses: str, timeout_s: float = 120.0) -> dict[str, Any]:
         """The job once it has one of `statuses`, by default a final one."""
         wanted = statuses or ("completed", "failed", "cancelled")
         deadline = time.monotonic() + timeout_s
@@ -76,7 +76,7 @@ class Desk:
             time.sleep(0.03)
         return view
 
-    def events(self, job_id: str, timeout_s: float = 60.0, **how: Any) -> str:
+    def events(self, job_id: str, timeout_s: float = 120.0, **how: Any) -> str:
         """The events of a job to their end, which comes early where the job does not end."""
         too_late = threading.Timer(timeout_s, self.house.service.hub.close)
         too_late.start()

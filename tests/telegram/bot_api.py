@@ -156,7 +156,7 @@ class BotApi:
             if call.fields["chat_id"] == str(chat_id)
         ]
 
-    def wait(self, method: str, n: int = 1, timeout_s: float = 60.0) -> Call:
+    def wait(self, method: str, n: int = 1, timeout_s: float = 120.0) -> Call:
         """The n-th call of a method, waited for."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
