@@ -411,7 +411,8 @@ def test_cancel_ends_the_decoding_process(desk: Desk, tmp_path: Path) -> None:
     me = psutil.Process()
 
     def decoders() -> list[psutil.Process]:
-        servers = [c for c in me.children() if "decode_server" in " ".join(c.cmdline())]
+        alive = [c for c in me.children() if c.status() != psutil.STATUS_ZOMBIE]
+        servers = [c for c in alive if "decode_server" in " ".join(c.cmdline())]
         return [child for server in servers for child in server.children()]
 
     (child,) = until(decoders)
