@@ -92,7 +92,7 @@ def drop(page: Page, *files: tuple[str, bytes]) -> None:
 
 def play_slowly(page: Page) -> None:
     """So that a busy machine sees where the recording is before it is elsewhere."""
-    page.locator("audio").evaluate("audio => audio.playbackRate = 0.1")
+    page.locator("audio").evaluate("audio => audio.defaultPlaybackRate = audio.playbackRate = 0.1")
 
 
 def played_s(page: Page) -> float:
