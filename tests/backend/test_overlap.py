@@ -30,7 +30,7 @@ either_gain = pytest.mark.parametrize("options", [AS_IS, DEFAULT], ids=["as is",
 
 @pytest.fixture(scope="module")
 def long_recording() -> bytes:
-    """Speech, and then half an hour of silence."""
+    """Speech, and then a long silence."""
     return recordings.calm()
 
 
