@@ -214,12 +214,11 @@ class Ledger:
             )
             if changed(session, counted) != 1:
                 raise LostLease(claim.id)
-            row = session.get_one(_R, claim.id)
             session.add(
                 WindowRow(
                     recognition_id=claim.id,
                     index=index,
-                    done_seq=row.windows_done,
+                    done_seq=session.scalar(select(_R.windows_done).where(_R.id == claim.id)),
                     result=heard.model_dump_json(),
                 )
             )

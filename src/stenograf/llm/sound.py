@@ -11,9 +11,10 @@ from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
 _MAX_CHANNELS = 32
 _MAX_RATE = 384_000
-_BLOCK_S = 10
+_BLOCK_S = 31  # a window in one piece
 _QUIET_BLOCK = SAMPLE_RATE // 20  # a cut falls in the middle of the quietest 50 ms
 _SEARCH_S = 5
+_FLOATS = ("FLOAT", "DOUBLE")  # what may hold samples that are not finite
 
 
 def read_waveform(file: BinaryIO, max_audio_s: float) -> Waveform:
@@ -71,14 +72,14 @@ def _read(source: soundfile.SoundFile, max_audio_s: float) -> Waveform:
                 hint="Send it to the backend (port 8009), which cuts it and shows progress.",
                 param="file",
             )
-        if not np.isfinite(block).all():
+        if source.subtype in _FLOATS and not np.isfinite(block).all():
             block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
         mono = block[:, 0] if channels == 1 else block.mean(axis=1)
         if resampler is not None:
             mono = resampler.resample_chunk(mono, last=last)
         pieces.append(mono.astype(np.float32, copy=False))
         if last:
-            return np.concatenate(pieces)
+            return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def cut(waveform: Waveform, max_samples: int) -> list[tuple[int, Waveform]]:

@@ -70,12 +70,11 @@ def _recognize(window: Waveform, options: EngineOptions) -> WindowResult:
     auto = options.decode.language == "auto"
     segments: list[Segment] = []
     words: list[Word] = []
-    for start in range(0, window.shape[0], BLOCK):
-        block = window[start : start + BLOCK]
-        level_db = 20 * math.log10(max(float(np.sqrt(np.mean(np.square(block)))), 1e-9))
+    for index, level_db in enumerate(_levels_db(window)):
         if level_db > QUIET_DB:
-            text = " " + _WORDS[round(-level_db) % 10]
-            words.append(Word(start=start, end=start + block.shape[0], text=text, probability=0.9))
+            start, text = index * BLOCK, " " + _WORDS[round(-level_db) % 10]
+            end = min(start + BLOCK, window.shape[0])
+            words.append(Word(start=start, end=end, text=text, probability=0.9))
         if words and (level_db <= QUIET_DB or len(words) == _BLOCKS_PER_SEGMENT):
             segments.append(_segment(words, options))
             words = []
@@ -87,6 +86,16 @@ def _recognize(window: Waveform, options: EngineOptions) -> WindowResult:
         language_probability=1.0 if auto else None,
         no_speech_prob=0.0 if segments else 1.0,
     )
+
+
+def _levels_db(window: Waveform) -> list[float]:
+    """The level of each block, the last of which may be shorter."""
+    squares = np.square(window)
+    whole = len(squares) - len(squares) % BLOCK
+    powers = squares[:whole].reshape(-1, BLOCK).mean(axis=1).tolist()
+    if whole < len(squares):
+        powers.append(float(squares[whole:].mean()))
+    return [20 * math.log10(max(math.sqrt(power), 1e-9)) for power in powers]
 
 
 def _segment(words: Sequence[Word], options: EngineOptions) -> Segment:
