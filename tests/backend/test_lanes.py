@@ -3,6 +3,7 @@
 import io
 import math
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,6 +166,31 @@ def test_a_restart_goes_on_with_everything(
             assert desk.wait(job_id)["status"] == "completed"
 
 
+def test_backends_that_share_a_database_do_not_begin_it_twice(
+    tmp_path: Path, model: ModelServer, gate: threading.Event
+) -> None:
+    lanes = {"workers": 1, "short_workers_s": "3,10"}
+    with Desk(tmp_path, model.url, **lanes) as one, Desk(tmp_path, model.url, **lanes) as other:
+        long = busy(one, model)
+        clips = [desk.submit(wav(noise(CLIP_S, 5)))["id"] for desk in (one, other) * 3]
+        clips += [one.submit(wav(noise(CLIP_S, seed)))["id"] for seed in range(6, 10)]
+        for clip in clips:
+            assert other.wait(clip)["status"] == "completed"
+        assert statuses(one, long) == ["running"] * 2
+        assert len([asked for asked in model.asked if not is_held(asked)]) == 5
+        gate.set()
+        for job_id in long:
+            assert one.wait(job_id)["status"] == "completed"
+
+
+def test_a_killed_process_leaves_nothing_to_disk(tmp_path: Path, model: ModelServer) -> None:
+    left = tmp_path / "lengths" / "tmp1" / "sound.f32.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(1000))
+    with Desk(tmp_path, model.url):
+        assert not left.exists()
+
+
 @pytest.mark.parametrize("wrong", ["soon", "120,", "120,-1", "nan", "1e9", "inf", "1," * 64 + "1"])
 def test_wrong_lengths_are_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="short_workers_s"):
@@ -227,22 +253,45 @@ def test_what_cannot_be_told_now_is_looked_at_later(lengths: Lengths, tmp_path: 
     assert lengths.of("a", lambda: file, never) == 1.0
 
 
-def test_a_recording_is_looked_at_by_one_at_a_time(lengths: Lengths, tmp_path: Path) -> None:
+def test_a_recording_is_looked_at_once_and_all_who_ask_are_told(
+    lengths: Lengths, tmp_path: Path
+) -> None:
     file = tmp_path / "sound"
     file.write_bytes(wav(noise(1)))
     looking, go_on = threading.Event(), threading.Event()
+    looks = []
 
     def slowly() -> Path:
+        looks.append(threading.get_ident())
         looking.set()
         go_on.wait(60)
         return file
 
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         first = pool.submit(lengths.of, "a", slowly, never)
         assert looking.wait(60)
-        assert lengths.of("a", lambda: file, never) is None
+        second = pool.submit(lengths.of, "a", slowly, never)
+        time.sleep(0.2)
+        assert not second.done()  # or the next in the queue would be taken before this one
         go_on.set()
-        assert first.result() == 1.0
+        assert (first.result(), second.result()) == (1.0, 1.0)
+    assert len(looks) == 1
+
+
+def test_nobody_waits_long_for_anothers_look(lengths: Lengths, tmp_path: Path) -> None:
+    looking, go_on = threading.Event(), threading.Event()
+
+    def hanging() -> Path:
+        looking.set()
+        go_on.wait(120)
+        return tmp_path / "nothing"
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lengths.of, "a", hanging, never)
+        assert looking.wait(60)
+        assert lengths.of("a", hanging, never) is None
+        go_on.set()
+        assert first.result() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no sound at all", np.arange(9000).tobytes()])

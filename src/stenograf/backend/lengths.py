@@ -22,6 +22,7 @@ from stenograf.contract.pcm import SAMPLE_RATE
 
 _REMEMBERED = 4096
 _LOOK_S = 60.0  # a file that takes longer to decode is as good as a long one
+_PATIENCE_S = 5.0  # for another thread's look; who does not wait at all may overtake an equal
 
 
 class Lengths:
@@ -33,7 +34,7 @@ class Lengths:
         self._limits = replace(limits, timeout_s=timeout_s, stop_after_s=bound_s + 1.0)
         self._bound_s = bound_s
         self._folder = folder
-        self._lock = threading.Lock()
+        self._looked = threading.Condition()
         self._known: OrderedDict[str, float] = OrderedDict()
         self._looked_at: set[str] = set()
 
@@ -46,10 +47,11 @@ class Lengths:
     ) -> float | None:
         """Seconds of the recording with this content; infinite beyond the bound.
 
-        None where that cannot be told now: another thread is looking, there is no file (`source`
-        may raise NotFound), or `should_stop` said so.
+        None where that cannot be told now: another thread looks and takes its time, there is no
+        file (`source` may raise NotFound), or `should_stop` said so.
         """
-        with self._lock:
+        with self._looked:
+            self._looked.wait_for(lambda: sha256 not in self._looked_at, _PATIENCE_S)
             if sha256 in self._known:
                 self._known.move_to_end(sha256)
                 return self._known[sha256]
@@ -63,8 +65,9 @@ class Lengths:
         except (Cancelled, Gone, NotFound):
             return None
         finally:
-            with self._lock:
+            with self._looked:
                 self._looked_at.discard(sha256)
+                self._looked.notify_all()
 
     def _look(self, source: Path, should_stop: Callable[[], bool]) -> float:
         try:
@@ -103,7 +106,7 @@ class Lengths:
         return length_s if length_s <= self._bound_s else math.inf
 
     def _remember(self, sha256: str, length_s: float) -> None:
-        with self._lock:
+        with self._looked:
             self._known[sha256] = length_s
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
