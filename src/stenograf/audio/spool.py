@@ -12,10 +12,10 @@ from typing import Self
 
 import numpy as np
 
-from stenograf.contract.pcm import SAMPLE_RATE, Waveform
+from stenograf.contract.pcm import Waveform
 
 SAMPLE_BYTES = 4
-BLOCK_SAMPLES = 10 * SAMPLE_RATE
+BLOCK_SAMPLES = 2**17  # 8.2 s: what voice detection takes at a time
 
 _DTYPE = np.dtype("<f4")
 

@@ -115,10 +115,11 @@ def _batches(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
         waiting.append(block)
         waiting_samples += len(block)
         if waiting_samples >= _BATCH_SAMPLES:
-            joined = np.concatenate(waiting)
+            joined = np.concatenate(waiting) if len(waiting) > 1 else block
             whole = len(joined) - len(joined) % _BATCH_SAMPLES
             yield from joined[:whole].reshape(-1, _BATCH_SAMPLES)
-            waiting, waiting_samples = [joined[whole:]], len(joined) - whole
+            rest = joined[whole:]
+            waiting, waiting_samples = [rest] if len(rest) else [], len(rest)
     if waiting_samples:
         fill = np.zeros(-waiting_samples % FRAME_SAMPLES, np.float32)
         yield np.concatenate((*waiting, fill))
