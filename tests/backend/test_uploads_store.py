@@ -508,6 +508,15 @@ class TestReceive:
         assert asyncio.run(scenario()).sha256 == _sha256(b"x" * 20)
         store.close()
 
+    def test_a_piece_that_cannot_be_written_ends_the_chunk_there(self, store: UploadStore) -> None:
+        async def scenario() -> int:
+            upload = store.create(10)
+            with pytest.raises(TooLarge):
+                await store.receive(upload.id, 0, self._pieces(b"12345", b"6" * 6, b"6789"))
+            return store.info(upload.id).offset
+
+        assert asyncio.run(scenario()) == 5
+
     def test_removal_ends_the_writer(self, store: UploadStore, tmp_path: Path) -> None:
         async def scenario() -> None:
             upload = store.create(10)
