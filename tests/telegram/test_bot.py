@@ -390,12 +390,18 @@ def test_a_killed_bot_answers_when_it_is_back(
     script.ending = None
     addresses = {"TELEGRAM_API_URL": telegram.url, "BACKEND_ENDPOINT": backend}
     bot = bot_process(tmp_path, **addresses)
-    sent = telegram.send(telegram.recording("voice", b"sound"))
-    until(lambda: script.polled and telegram.confirmed >= sent["update_id"])
-    bot.kill()
+    try:
+        sent = telegram.send(telegram.recording("voice", b"sound"))
+        until(lambda: script.polled and telegram.confirmed >= sent["update_id"], 120)
+    finally:
+        bot.kill()
     script.ending = JobStatus.COMPLETED
     bot = bot_process(tmp_path, **addresses)
-    until(lambda: "Привет, мир." in telegram.said())
+    try:
+        until(lambda: "Привет, мир." in telegram.said(), 120)
+    except BaseException:
+        bot.kill()
+        raise
     assert script.count("POST", "/v1/jobs") == 1, "the job goes on, it is not begun again"
     assert bot.stop() == 0
     assert telegram.said().count("Привет, мир.") == 1
