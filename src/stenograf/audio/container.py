@@ -119,8 +119,8 @@ def open_recording(source: io.RawIOBase) -> Recording:
 
 def _is_wav(recording: Recording) -> bool:
     """Whether it is a WAV file of plain samples, whose packets may be as large as we like."""
-    codec = recording.stream.codec_context.name
-    return recording.container.format.name == "wav" and codec.startswith("pcm_")
+    codec: str = recording.stream.codec_context.name
+    return str(recording.container.format.name) == "wav" and codec.startswith("pcm_")
 
 
 def _opened(source: io.RawIOBase, options: dict[str, str]) -> av.container.InputContainer:
