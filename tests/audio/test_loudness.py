@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stenograf.audio.loudness import GOOD_LUFS, MAX_GAIN_DB, gain, level
+from stenograf.audio.loudness import GOOD_LUFS, MAX_GAIN_DB, gain, known_gain, level, likely_gain
 from stenograf.audio.meter import Meter
 from stenograf.contract.options import NormalizeMethod, NormalizeOptions
 from stenograf.contract.pcm import Waveform
@@ -133,3 +133,27 @@ def test_noise_of_the_recorder_is_not_blown_up_without_bound() -> None:
     waveform = np.full(16_000, 1e-7, np.float32)
     factor, _ = gain(_level(waveform), NormalizeOptions(method="rms"))
     assert factor == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("peak_db", range(-60, 1, 3))
+def test_what_auto_will_come_to_is_guessed_from_a_piece_of_speech(peak_db: int) -> None:
+    speech = _scaled(10 ** (peak_db / 20))
+    lufs = _level(speech).lufs
+    assert lufs is not None
+    guess = likely_gain(NormalizeOptions(method="auto"), speech)
+    if GOOD_LUFS[0] + 2 < lufs < GOOD_LUFS[1] - 2:
+        assert guess == gain(_level(speech), NormalizeOptions(method="auto"))[0] == 1.0
+    elif lufs < GOOD_LUFS[0] - 2 or lufs > GOOD_LUFS[1] + 2:
+        assert guess is None
+
+
+def test_nothing_is_guessed_where_the_gain_is_known_or_hangs_on_the_whole() -> None:
+    speech = _scaled(0.5)
+    for method in METHODS:
+        options = NormalizeOptions(method=method)
+        if method != "auto":
+            assert likely_gain(options) == likely_gain(options, speech) == known_gain(options)
+    auto = NormalizeOptions(method="auto")
+    assert likely_gain(auto) == 1.0
+    assert likely_gain(auto, np.zeros(16_000, np.float32)) is None
+    assert likely_gain(auto, speech * np.float32(2.5)) is None, "beyond full scale"
