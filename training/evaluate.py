@@ -93,11 +93,12 @@ def time_errors(windows: list[Window], heard: list[Heard]) -> dict[str, float]:
             for want, (start, end, _) in zip(segments, got.segments, strict=True):
                 borders += [abs(want.start - start), abs(want.end - end)]
         known = [
-            (span, normalize(word))
+            (span, part)
             for s in segments
             for span, word in zip(s.words, s.text.split(), strict=False)
+            for part in normalize(word).split()
         ]
-        said = [(a, b, normalize(w)) for a, b, w in got.words if normalize(w)]
+        said = [(a, b, part) for a, b, word in got.words for part in normalize(word).split()]
         if not known or not said:
             continue
         match = process_words(" ".join(w for _, w in known), " ".join(w for _, _, w in said))
