@@ -54,6 +54,13 @@ def hear_tones(page: Page) -> None:
     expect(switched_off).to_be_visible()
 
 
+def go_back(page: Page) -> None:
+    """From a job to the start page, until nothing is left of views that were drawn on the way."""
+    page.locator(".back").click()
+    for part in (".zone", "input[type=search]"):
+        expect(page.locator(part)).to_have_count(1)
+
+
 @pytest.fixture
 def backend() -> Iterator[FakeBackend]:
     with FakeBackend() as running:

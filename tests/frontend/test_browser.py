@@ -17,7 +17,7 @@ from stenograf.contract.transcript import Warning
 from stenograf.frontend.i18n import catalogue
 
 from ..waiting import until
-from .conftest import RunningPage, wav_file
+from .conftest import RunningPage, go_back, wav_file
 from .fake_backend import FakeBackend, Faults
 from .fake_jobs import PHRASES
 
@@ -183,7 +183,7 @@ def test_search_is_still_there_on_the_way_back(open_page: Open, backend: FakeBac
     page.locator("input[type=search]").fill("кравец")
     expect(entries).to_have_count(1)
     entries.click()
-    page.locator(".back").click()
+    go_back(page)
     expect(entries).to_have_count(1)
     expect(page.locator("input[type=search]")).to_have_value("кравец")
     page.locator("input[type=search]").fill("")
@@ -365,7 +365,7 @@ def test_recording_outlives_its_page(open_page: Open, backend: FakeBackend) -> N
     expect(page.locator(".job h1")).to_contain_text(RU["uploader.recording_name"])
     [upload] = backend.uploads.values()
     assert upload.content[:4] == b"\x1a\x45\xdf\xa3"
-    page.locator(".back").click()
+    go_back(page)
     page.locator("button.entry").wait_for()
     expect(page.get_by_role("button", name=RU["uploader.send"])).to_have_count(0)
 
@@ -381,7 +381,7 @@ def test_narrow_screen_never_scrolls_sideways(
     width = "document.scrollingElement.scrollWidth"
     assert page.evaluate(width) == 380
     assert page.evaluate("document.documentElement.lang") == "en"
-    page.locator(".back").click()
+    go_back(page)
     expect(page.locator(".zone h1")).to_have_text(catalogue("en")["uploader.title"])
     expect(page.locator("button.entry")).to_have_count(1)
     assert page.evaluate(width) == 380

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from stenograf.frontend.i18n import catalogue
 
 from ..servers import backend_process, free_port, frontend_process, llm_process
-from .conftest import hear_tones, wav_file
+from .conftest import go_back, hear_tones, wav_file
 
 pytestmark = pytest.mark.browser
 
@@ -104,8 +104,7 @@ def test_stopping_stops_and_what_is_no_sound_is_said(
     newest = requests.get(f"{backend}/v1/jobs", timeout=60).json()["data"][0]
     assert (newest["filename"], newest["status"]) == ("длинная.wav", "cancelled")
 
-    page.locator(".back").click()
-    expect(page.locator(".zone:visible")).to_have_count(1)
+    go_back(page)
     expect(page.locator("[data-testid=file-input]")).to_have_count(1)  # the other view is gone
     text = tmp_path / "договор.mp3"
     text.write_text("это не звук")

@@ -13,7 +13,7 @@ import stenograf.frontend
 from stenograf.frontend.i18n import catalogue
 
 from ..servers import backend_process, free_port, frontend_process, llm_process
-from .conftest import hear_tones, wav_file
+from .conftest import go_back, hear_tones, wav_file
 from .fake_backend import FakeBackend
 
 RU = catalogue("ru")
@@ -64,7 +64,7 @@ def test_a_visitor_shows_the_key_once_and_everything_works(
         expect(page.locator("form [role=alert]")).to_contain_text(RU["sign_in.wrong"])
     page.get_by_label(RU["sign_in.key"]).fill(KEY)
     page.get_by_label(RU["sign_in.key"]).press("Enter")
-    page.locator(".zone h1").wait_for()
+    page.locator(".zone h1").first.wait_for()
     [cookie] = [c for c in page.context.cookies() if c["name"] == "stenograf_session"]
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
@@ -86,11 +86,11 @@ def test_a_visitor_shows_the_key_once_and_everything_works(
     with page.expect_download() as download:
         page.locator("[data-format=srt]").click()
     assert "-->" in Path(download.value.path()).read_text("utf-8")
-    page.locator(".back").click()
+    go_back(page)
     expect(page.locator("button.entry .name")).to_have_text("Планёрка.wav")  # the page's server
 
     page.reload()
-    page.locator(".zone h1").wait_for()
+    page.locator(".zone h1").first.wait_for()
     page.get_by_role("button", name=RU["sign_in.leave"]).click()
     expect(page.locator("form h1")).to_have_text(RU["sign_in.title"])
     assert [c for c in page.context.cookies() if c["name"] == "stenograf_session"] == []
