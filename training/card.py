@@ -20,6 +20,16 @@ _ROWS = {
 }
 
 
+def _services_table(report: dict[str, dict[str, float]]) -> str:
+    engines = list(report)
+    rows = ["| test set | " + " | ".join(engines) + " |", "| --- " * (len(engines) + 1) + "|"]
+    for key, title in _ROWS.items():
+        if key in report[engines[0]]:
+            rows.append(f"| {title} | " + " | ".join(str(report[e][key]) for e in engines) + " |")
+    same = " | ".join(str(report[engine]["same_percent"]) for engine in engines)
+    return "\n".join([*rows, f"| same text as {engines[0]}, % of clean recordings | {same} |"])
+
+
 def render(report: dict[str, dict[str, float]]) -> str:
     """Return the model card's text."""
     table = [
@@ -44,6 +54,7 @@ def render(report: dict[str, dict[str, float]]) -> str:
         int8=engines["int8"]["same_percent"],  # type: ignore[index]
         compared=engines["int8"]["windows"],  # type: ignore[index]
         seconds=speed["seconds_per_10_s"],
+        services=_services_table(report["services"]),  # type: ignore[arg-type]
     )
 
 

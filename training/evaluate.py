@@ -18,8 +18,10 @@ from training.compose import Segment
 from training.paths import MODEL, SAMPLES, WORK
 from training.pool import Pool
 from training.recognizers import Ct2Recognizer, Heard, Recognizer, TransformersRecognizer
+from training.services import hear_by_engine
 
 BATCH = 8
+SERVICE_WINDOWS = 20  # of each set, through the product by each engine
 Window = tuple[Wave, list[Segment]]
 
 
@@ -190,6 +192,30 @@ def report(folder: Path, quick: bool) -> dict[str, object]:
     if not quick:
         result["engines"] = compare(folder, sets, texts)
         result["speed"] = speed(recognizer)
+        result["services"] = through_services(folder, sets)
+    return result
+
+
+def through_services(folder: Path, sets: dict[str, list[Window]]) -> dict[str, dict[str, float]]:
+    """Return WER in percent by engine and set, of the whole product, and its agreement.
+
+    `same_percent` is the share of clean recordings with the very text of the first engine.
+    """
+    kept = {k: v[:SERVICE_WINDOWS] for k, v in sets.items() if not k.startswith("x_")}
+    clean = [name for name in kept if name[0] in "abc"]
+    heard = hear_by_engine(folder, {k: [wave for wave, _ in v] for k, v in kept.items()})
+    result: dict[str, dict[str, float]] = {}
+    first = next(iter(heard.values()))
+    for engine, texts in heard.items():
+        result[engine] = {
+            name: error_rates([" ".join(s.text for s in ss) for _, ss in windows], texts[name])[
+                "wer"
+            ]
+            for name, windows in kept.items()
+        }
+        pairs = [pair for name in clean for pair in zip(texts[name], first[name], strict=True)]
+        same = sum(normalize(ours) == normalize(theirs) for ours, theirs in pairs)
+        result[engine]["same_percent"] = round(100 * same / len(pairs), 1)
     return result
 
 
