@@ -190,9 +190,10 @@ def report(folder: Path, quick: bool) -> dict[str, object]:
         wanted = path.with_suffix(".txt").read_text(encoding="utf-8")
         result[path.name] = error_rates([wanted], [" ".join(h.text for h in got)])
     if not quick:
-        result["engines"] = compare(folder, sets, texts)
+        domain = {name: windows for name, windows in sets.items() if not name.startswith("x_")}
+        result["engines"] = compare(folder, domain, texts)
         result["speed"] = speed(recognizer)
-        result["services"] = through_services(folder, sets)
+        result["services"] = through_services(folder, domain)
     return result
 
 
@@ -201,7 +202,7 @@ def through_services(folder: Path, sets: dict[str, list[Window]]) -> dict[str, d
 
     `same_percent` is the share of clean recordings with the very text of the first engine.
     """
-    kept = {k: v[:SERVICE_WINDOWS] for k, v in sets.items() if not k.startswith("x_")}
+    kept = {name: windows[:SERVICE_WINDOWS] for name, windows in sets.items()}
     clean = [name for name in kept if name[0] in "abc"]
     heard = hear_by_engine(folder, {k: [wave for wave, _ in v] for k, v in kept.items()})
     result: dict[str, dict[str, float]] = {}
@@ -224,12 +225,11 @@ def compare(
 ) -> dict[str, object]:
     """Return for CTranslate2 float32 and int8 the share of windows with transformers' very text."""
     agreement: dict[str, object] = {}
-    names = [name for name in sets if not name.startswith("x_")]
     for kind in ("float32", "int8"):
         engine = Ct2Recognizer(folder, kind)
         same = total = 0
-        for name in names:
-            heard = hear_all(engine, [w for w, _ in sets[name]])
+        for name, windows in sets.items():
+            heard = hear_all(engine, [w for w, _ in windows])
             pairs = list(zip(heard, texts[name], strict=True))
             same += sum(normalize(h.text) == normalize(t) for h, t in pairs)
             total += len(pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -27,11 +28,7 @@ def hear_by_engine(folder: Path, sets: Mapping[str, list[Wave]]) -> dict[str, di
     for engine in ENGINES:
         settings = {"ENGINE": engine, "LOCAL_LLM_MODEL": str(folder.resolve()), "DEVICE": "cpu"}
         with running(settings, timeout_s=300) as services, ThreadPoolExecutor(_AT_ONCE) as pool:
-            url = services.backend.url
-
-            def hear(wave: Wave, url: str = url) -> str:
-                return _hear(url, wave)
-
+            hear = partial(_hear, services.backend.url)
             heard[engine] = {name: list(pool.map(hear, waves)) for name, waves in sets.items()}
     return heard
 
