@@ -32,7 +32,7 @@ RUN_COMPOSE := $(COMPOSE) $(COMPOSE_FILES)
 BUILD := $(DOCKER) build $(BUILD_FLAGS)
 MODEL ?=
 
-.PHONY: help setup demo start update_env_file test test_slow check native bench evaluate_model \
+.PHONY: help setup demo start update_env_file test test_failed test_slow check native bench evaluate_model \
 	build_base_image build_torch_image build_frontend_image build_backend_image build_llm_image \
 	build_images up down drop_images clean full_start full_stop full_restart \
 	download_model lock_requirements sbom lint_containers test_containers
@@ -69,6 +69,9 @@ update_env_file: ## make .env from env.example; an existing .env is never touche
 
 test: setup ## every quick test, with real services on free ports; a file's tests one after the other
 	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not slow and not containers"
+
+test_failed: setup ## only what the last make test failed, one after the other
+	$(PY) -m pytest -q --last-failed --last-failed-no-failures none -m "not slow and not containers"
 
 test_slow: setup ## the tests that take minutes
 	$(PY) -m pytest -q -m "slow and not containers"

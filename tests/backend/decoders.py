@@ -7,21 +7,30 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from stenograf.audio.spool import SAMPLE_BYTES
+from stenograf.contract.pcm import SAMPLE_RATE
+
 _REST_S = 0.25  # longer than what lies between two reports of progress
+_LONG_REST_S = 2.0
 _WORK_S = 0.01
 _SERVER = b"stenograf.audio.decode_server"
 
 
 class Decoders:
-    """The decoding processes of one service, by default of the one inside this process."""
+    """The decoding processes of one service, by default of the one inside this process.
 
-    def __init__(self, service_pid: int | None = None) -> None:
+    Slowed down, they rest most of the time, and nearly always once `enough_s` of sound is decoded.
+    """
+
+    def __init__(self, data_dir: Path, enough_s: float, service_pid: int | None = None) -> None:
+        self._spools = data_dir / "spool"
+        self._enough_bytes = round(enough_s * SAMPLE_RATE) * SAMPLE_BYTES
         self._service_pid = service_pid or os.getpid()
         self._released = threading.Event()
         self._thread: threading.Thread | None = None
 
     def slow_down(self) -> None:
-        """From here on they rest most of the time."""
+        """Those that begin from here on, too."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep_slow, daemon=True)
             self._thread.start()
@@ -34,15 +43,15 @@ class Decoders:
 
     def _keep_slow(self) -> None:
         while not self._released.is_set():
-            self._send(signal.SIGSTOP)
-            self._released.wait(_REST_S)
-            self._send(signal.SIGCONT)
+            found = list(self._found())
+            _send(found, signal.SIGSTOP)
+            enough = self._decoded_bytes() >= self._enough_bytes
+            self._released.wait(_LONG_REST_S if enough else _REST_S)
+            _send(found, signal.SIGCONT)
             self._released.wait(_WORK_S)
 
-    def _send(self, number: signal.Signals) -> None:
-        for pid in self._found():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _decoded_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._spools.rglob("*") if path.is_file())
 
     def _found(self) -> Iterator[int]:
         parents = dict(_processes())
@@ -50,6 +59,12 @@ class Decoders:
         for pid, parent in parents.items():
             if parent in servers and _SERVER in _command(parent) and _SERVER in _command(pid):
                 yield pid
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _processes() -> Iterator[tuple[int, int]]:

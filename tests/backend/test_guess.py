@@ -23,6 +23,7 @@ from .model_server import Asked, ModelServer, Reply, heard
 
 DEFAULT = {"cut": {"chunk_size_s": 10}}
 AS_IS = {"normalize": {"method": "as is"}, **DEFAULT}
+MORE_S = 30.0  # silence that must be heard before the speech is known to be at its end
 KEPT_WAITING_S = 60.0  # nobody who waits for it is done in time
 
 
@@ -42,8 +43,8 @@ def stored(data_dir: Path) -> tuple[str | None, int]:
 class Guesses:
     """A model that tells what it is asked before the length of the recording is known from then on.
 
-    `early` and `late` answer. Decoding is slow from the first early request on, up to the
-    `enough`-th; `at_once` counts the early ones that were there together.
+    `early` and `late` answer. What is submitted here is decoded no further than to the end of its
+    speech before the `enough`-th early request; `at_once` counts the early ones there together.
     """
 
     def __init__(self, desk: Desk, model: ModelServer, enough: int = 2) -> None:
@@ -55,22 +56,20 @@ class Guesses:
         self.early: Callable[[Asked], Reply] = lambda asked: Reply(body=heard(asked))
         self.late: Callable[[Asked], Reply] = lambda asked: Reply(body=heard(asked))
         self.job_id = ""
-        self._decoders = Decoders()
+        self._decoders = Decoders(desk.house.settings.data_dir, recordings.SPEECH_S + MORE_S)
         self._desk = desk
         self._model = model
         self._begun = threading.Event()
         model.answer = self._answer
 
     def submit(self, content: bytes, options: Any = DEFAULT) -> str:
+        self._decoders.slow_down()
         self.watch(str(self._desk.submit(content, options)["id"]))
         return self.job_id
 
     def watch(self, job_id: str) -> None:
         self.job_id = job_id
         self._begun.set()
-
-    def slow_down(self) -> None:
-        self._decoders.slow_down()
 
     def decoded(self) -> bool:
         return self._desk.job(self.job_id)["duration_s"] is not None
@@ -83,7 +82,6 @@ class Guesses:
 
     def _answer(self, asked: Asked) -> Reply:
         assert self._begun.wait(30)
-        self.slow_down()
         view = self._desk.job(self.job_id)
         if view["duration_s"] is not None:
             self.late_windows.append(asked.wav[44:])
@@ -171,7 +169,8 @@ def test_while_it_is_a_guess_one_window_is_at_the_model_at_a_time(
 
 def test_a_recording_that_begins_too_quiet_is_not_guessed_at(desk: Desk, guesses: Guesses) -> None:
     content = recordings.quiet()
-    view = desk.wait(guesses.submit(content), timeout_s=120)
+    guesses.watch(desk.submit(content, DEFAULT)["id"])
+    view = desk.wait(guesses.job_id, timeout_s=120)
     assert view["status"] == "completed"
     assert guesses.early_windows == []
     assert sorted(guesses.late_windows) == sorted(windows_of(content))
@@ -273,7 +272,6 @@ def test_a_model_that_wakes_up_while_it_is_decoded_postpones_nothing(tmp_path: P
     with WakingModel() as model, Desk(tmp_path, model.url, retry_scale=1000.0) as desk:
         until(lambda: desk.http.get("/ready").json()["checks"]["llm"] == "ok")
         with Guesses(desk, model, enough=1) as guesses:
-            guesses.slow_down()
             model.sleepy = 2
             job_id = guesses.submit(recordings.calm())
             assert desk.wait(job_id, timeout_s=120)["status"] == "completed"
@@ -296,7 +294,7 @@ def test_a_shutdown_leaves_nothing_of_a_guess(tmp_path: Path, model: ModelServer
         assert desk.wait(job_id, timeout_s=120)["status"] == "completed"
         texts = {each["text"] for each in transcript(desk, job_id)["segments"]}
     assert texts == {"раз два"}
-    assert sorted(guesses.late_windows) == sorted(windows_of(content))
+    assert set(guesses.late_windows) >= set(windows_of(content))
 
 
 def test_a_killed_service_has_lost_only_its_guesses(tmp_path: Path, model: ModelServer) -> None:
@@ -305,10 +303,10 @@ def test_a_killed_service_has_lost_only_its_guesses(tmp_path: Path, model: Model
     path.write_bytes(content)
     killed = threading.Event()
     with backend_process(tmp_path, model.url) as backend:
-        decoders = Decoders(backend.popen.pid)
+        decoders = Decoders(tmp_path, recordings.SPEECH_S + MORE_S, backend.popen.pid)
+        decoders.slow_down()
 
         def kill_at_the_second(asked: Asked) -> Reply:
-            decoders.slow_down()
             if len(model.asked) == 2:
                 backend.kill()
                 killed.set()
