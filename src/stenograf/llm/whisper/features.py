@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 
 HOP = SAMPLE_RATE // 100
-_FFT = 400
-_FLOOR = np.float32(1e-10)
+FFT = 400
+POWER_FLOOR = np.float32(1e-10)
 _LINEAR_HZ = 1000.0  # the mel scale is linear below, logarithmic above
 _MELS_PER_LINEAR_HZ = 3 / 200
 _MELS_PER_LOG_HZ = 27 / np.log(6.4)
@@ -27,7 +27,7 @@ class LogMel:
         self.frames = frames
         self._bands = bands
         self._filters = mel_filters(bands)
-        angles = 2 * np.pi * np.arange(_FFT) / _FFT
+        angles = 2 * np.pi * np.arange(FFT) / FFT
         self._hann = (0.5 - 0.5 * np.cos(angles)).astype(np.float32)
 
     @property
@@ -43,17 +43,17 @@ class LogMel:
         return features
 
     def _fill(self, target: NDArray[np.float32], window: Waveform) -> None:
-        half = _FFT // 2
+        half = FFT // 2
         frames = min(self.frames, -(-(window.shape[0] + half) // HOP) + 1)
-        padded = np.zeros(self.n_samples + _FFT, dtype=np.float32)
+        padded = np.zeros(self.n_samples + FFT, dtype=np.float32)
         padded[half : half + window.shape[0]] = window
-        padded[:half] = padded[half + 1 : _FFT + 1][::-1]
-        padded[-half:] = padded[-_FFT - 1 : -half - 1][::-1]
-        stacked = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[: frames * HOP : HOP]
+        padded[:half] = padded[half + 1 : FFT + 1][::-1]
+        padded[-half:] = padded[-FFT - 1 : -half - 1][::-1]
+        stacked = np.lib.stride_tricks.sliding_window_view(padded, FFT)[: frames * HOP : HOP]
         spectra = np.fft.rfft(stacked * self._hann, axis=1)
         power = spectra.real**2 + spectra.imag**2
-        target[:, :frames] = np.log10(np.maximum(self._filters @ power.T, _FLOOR))
-        target[:, frames:] = np.log10(_FLOOR)
+        target[:, :frames] = np.log10(np.maximum(self._filters @ power.T, POWER_FLOOR))
+        target[:, frames:] = np.log10(POWER_FLOOR)
         np.maximum(target, target.max() - 8, out=target)
         target += 4
         target /= 4
@@ -61,7 +61,7 @@ class LogMel:
 
 def mel_filters(bands: int) -> NDArray[np.float32]:
     """Triangles between neighbouring mel points, each of area 1 Hz; float32, (bands, 201)."""
-    bins_hz = np.arange(_FFT // 2 + 1) * (SAMPLE_RATE / _FFT)
+    bins_hz = np.arange(FFT // 2 + 1) * (SAMPLE_RATE / FFT)
     points_hz = _hertz(np.linspace(0.0, float(_mels(SAMPLE_RATE / 2)), bands + 2))
     low, centre, high = points_hz[:-2, None], points_hz[1:-1, None], points_hz[2:, None]
     rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)

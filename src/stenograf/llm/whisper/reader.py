@@ -13,7 +13,7 @@ from stenograf.llm.whisper.alignment_heads import Heads
 from stenograf.llm.whisper.ladder import Rung
 from stenograf.llm.whisper.phrases import STEP_SAMPLES
 from stenograf.llm.whisper.rules import STEP_S, LogitRules
-from stenograf.llm.whisper.search import Hypothesis, Task, beam_search, log_sum_exp, sample
+from stenograf.llm.whisper.search import Hypothesis, HostSearch, Search, Task, log_sum_exp
 from stenograf.llm.whisper.sound import Sound
 from stenograf.llm.whisper.vocabulary import Vocabulary
 from stenograf.llm.whisper.words import token_borders
@@ -90,8 +90,11 @@ class Reader:
         max_tokens: int,
         lengths: Sequence[int],
         stop: Stop,
+        search: Search | None = None,
     ) -> None:
+        """`search` is another than that over the logits of `sound`."""
         self._sound = sound
+        self._search = search or HostSearch(sound)
         self._vocabulary = vocabulary
         self._heads = heads
         self._decode = options
@@ -119,8 +122,8 @@ class Reader:
         rooms = [room(self._last_steps[i], len(prefixes[0]), self._max_tokens) for i in windows]
         task = Task(windows, prefixes, self._vocabulary.end, rooms)
         if rung.temperature == 0 and self._decode.beam_size > 1:
-            return beam_search(self._sound, task, rules, self._decode.beam_size, self._stop)
-        return sample(self._sound, task, rules, rung.temperature, self._stop)
+            return self._search.beam_search(task, rules, self._decode.beam_size, self._stop)
+        return self._search.sample(task, rules, rung.temperature, self._stop)
 
     def align(self, windows: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Alignment]:
         """See `Hearing.align`."""

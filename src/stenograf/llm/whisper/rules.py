@@ -19,39 +19,40 @@ class LogitRules:
     """Masks logits, shape (rows, vocabulary), in place.
 
     `last_steps` holds for each window the last timestamp inside its sound, in steps of 0.02 s.
-    Without `timestamps` only the suppressed tokens are masked.
+    Without `timestamps` only the suppressed tokens are masked: those of `never`, and of
+    `never_first` before anything is written.
     """
 
     def __init__(
         self, vocabulary: Vocabulary, last_steps: Sequence[int], *, timestamps: bool
     ) -> None:
-        self._vocabulary = vocabulary
-        self._last_steps = last_steps
-        self._timestamps = timestamps
-        suppress = [token for token in vocabulary.suppress if token != vocabulary.end]
-        self._suppress = np.array(suppress, dtype=np.int64)
-        self._first = np.array(vocabulary.suppress_first, dtype=np.int64)
+        self.vocabulary = vocabulary
+        self.last_steps = last_steps
+        self.timestamps = timestamps
+        never = [token for token in vocabulary.suppress if token != vocabulary.end]
+        self.never = np.array(never, dtype=np.int64)
+        self.never_first = np.array(vocabulary.suppress_first, dtype=np.int64)
 
     def apply(
         self, logits: Logits, written: Sequence[Sequence[int]], windows: Sequence[int]
     ) -> None:
         """Mask `logits` given what each row has written; `windows` are those of the rows."""
-        begin, end = self._vocabulary.timestamp_begin, self._vocabulary.end
-        logits[:, self._suppress] = _NEVER
+        begin, end = self.vocabulary.timestamp_begin, self.vocabulary.end
+        logits[:, self.never] = _NEVER
         # start, languages, tasks, no speech, no timestamps …
-        logits[:, end + 1 : begin if self._timestamps else None] = _NEVER
+        logits[:, end + 1 : begin if self.timestamps else None] = _NEVER
         for row, tokens, window in zip(logits, written, windows, strict=True):
             if not tokens:
-                row[self._first] = _NEVER
-            if self._timestamps:
-                self._grammar(row, tokens, self._last_steps[window])
+                row[self.never_first] = _NEVER
+            if self.timestamps:
+                self._grammar(row, tokens, self.last_steps[window])
 
     def _grammar(self, logits: Logits, tokens: Sequence[int], last_step: int) -> None:
-        begin = self._vocabulary.timestamp_begin
+        begin = self.vocabulary.timestamp_begin
         logits[begin + last_step + 1 :] = _NEVER
         if not tokens:
             logits[:begin] = _NEVER
-            logits[begin + min(self._vocabulary.latest_first_step, last_step) + 1 :] = _NEVER
+            logits[begin + min(self.vocabulary.latest_first_step, last_step) + 1 :] = _NEVER
             return
         stamps = [token for token in tokens if token >= begin]
         after_stamp = tokens[-1] >= begin
@@ -60,7 +61,7 @@ class LogitRules:
         if opened:
             logits[begin:] = _NEVER  # a phrase has begun: now its text
         if closed:
-            logits[: self._vocabulary.end] = _NEVER  # it has ended: the next begins, or nothing
+            logits[: self.vocabulary.end] = _NEVER  # it has ended: the next begins, or nothing
         if stamps:
             # time never runs back, and a phrase is longer than nothing
             logits[begin : stamps[-1] + (0 if closed else 1)] = _NEVER

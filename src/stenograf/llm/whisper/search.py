@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,15 +50,50 @@ class Task:
     max_tokens: Sequence[int]
 
 
+class Search(Protocol):
+    """How text is found for a `Task`; both verbs are those of this module without the sound."""
+
+    def sample(
+        self, task: Task, rules: LogitRules, temperature: float, stop: Stop
+    ) -> list[Hypothesis]:
+        """See `sample`."""
+        ...
+
+    def beam_search(
+        self, task: Task, rules: LogitRules, beams: int, stop: Stop
+    ) -> list[Hypothesis]:
+        """See `beam_search`."""
+        ...
+
+
+@dataclass(frozen=True)
+class HostSearch:
+    """The `Search` that reads every step's logits in numpy."""
+
+    sound: Sound
+
+    def sample(
+        self, task: Task, rules: LogitRules, temperature: float, stop: Stop
+    ) -> list[Hypothesis]:
+        """See `sample`."""
+        return sample(self.sound, task, rules, temperature, stop)
+
+    def beam_search(
+        self, task: Task, rules: LogitRules, beams: int, stop: Stop
+    ) -> list[Hypothesis]:
+        """See `beam_search`."""
+        return beam_search(self.sound, task, rules, beams, stop)
+
+
 def sample(
     sound: Sound, task: Task, rules: LogitRules, temperature: float, stop: Stop
 ) -> list[Hypothesis]:
     """One hypothesis per window; temperature 0 takes the likeliest token at each step.
 
-    Sampling is seeded per window, so the same sound gives the same text in any company.
+    Every window meets the same chance, so the same sound gives the same text in any company.
     """
     found = [Hypothesis(temperature=temperature) for _ in task.windows]
-    seeds = [np.random.default_rng(round(temperature * 1000)) for _ in task.windows]
+    draws = Draws(temperature)
     steps = sound.steps(task.windows)
     live = list(range(len(found)))
     logits = steps.feed(_rows(task.prefixes))
@@ -66,12 +102,12 @@ def sample(
             raise Cancelled("Nobody waits for this window any more.")
         written = [found[i].tokens for i in live]
         rules.apply(logits, written, [task.windows[i] for i in live])
-        chosen = _choose(logits, temperature, [seeds[i] for i in live])
+        chosen = _choose(logits, temperature, draws)
         chances = logits[np.arange(len(live)), chosen] - log_sum_exp(logits)
         going = [
             position
             for position, i in enumerate(live)
-            if _extend(
+            if extend(
                 found[i],
                 int(chosen[position]),
                 float(chances[position]),
@@ -87,12 +123,21 @@ def sample(
     return found
 
 
-def _choose(
-    logits: Logits, temperature: float, seeds: Sequence[np.random.Generator]
-) -> NDArray[np.int64]:
-    if temperature > 0:  # the largest after Gumbel noise is a draw from the softmax
-        draws = np.stack([seed.gumbel(size=logits.shape[1]) for seed in seeds])
-        logits = (logits / temperature + draws).astype(np.float32)
+class Draws:
+    """The chance in sampling at one temperature: the same at the same step of every window."""
+
+    def __init__(self, temperature: float) -> None:
+        self._seed = np.random.default_rng(round(temperature * 1000))
+
+    def next(self, size: int) -> NDArray[np.float64]:
+        """Gumbel noise of the next step, one for each token: the largest logit with it added is a
+        draw from the softmax."""
+        return self._seed.gumbel(size=size)
+
+
+def _choose(logits: Logits, temperature: float, draws: Draws) -> NDArray[np.int64]:
+    if temperature > 0:
+        logits = (logits / temperature + draws.next(logits.shape[1])).astype(np.float32)
     chosen: NDArray[np.int64] = logits.argmax(axis=1)
     return chosen
 
@@ -104,8 +149,8 @@ def log_sum_exp(logits: Logits) -> NDArray[np.float32]:
     return sums
 
 
-def _extend(hypothesis: Hypothesis, token: int, logprob: float, end: int, max_tokens: int) -> bool:
-    """Write one token; False if the hypothesis is complete."""
+def extend(hypothesis: Hypothesis, token: int, logprob: float, end: int, max_tokens: int) -> bool:
+    """Write one token; False if the hypothesis is complete: ended, out of room or in a loop."""
     if token == end:
         hypothesis.end_logprob = logprob
         return False
@@ -126,7 +171,7 @@ def rewritten(
     """
     hypothesis = Hypothesis(temperature=temperature)
     for token in tokens:
-        if not _extend(hypothesis, token, logprob, -1, len(tokens) + 1):
+        if not extend(hypothesis, token, logprob, -1, len(tokens) + 1):
             return hypothesis
     hypothesis.end_logprob = end_logprob
     return hypothesis
@@ -168,8 +213,8 @@ def beam_search(
 
 
 @dataclass
-class _Beam:
-    """The search of one window: what is still written and what is complete."""
+class Beam:
+    """The beam search of one window: what is still written and what is complete."""
 
     window: int
     end: int
@@ -182,14 +227,17 @@ class _Beam:
     def going(self) -> bool:
         return bool(self.live) and len(self.done) < self.beams
 
-    def grow(self, logits: Logits) -> list[int]:
-        """Write one token to the likeliest; the row each goes on from."""
+    def grow(self, tokens: NDArray[np.int64], logprobs: NDArray[np.float32]) -> list[int]:
+        """Write one token to the likeliest; the row each goes on from.
+
+        Both arrays, (rows, candidates), have every live row's best continuations.
+        """
         grown: list[Hypothesis] = []
         parents: list[int] = []
-        for parent, token, logprob in _candidates(self.live, logits, self.beams):
+        for parent, token, logprob in _ranked(self.live, tokens, logprobs):
             before = self.live[parent]
             hypothesis = Hypothesis(list(before.tokens), list(before.logprobs))
-            if _extend(hypothesis, token, logprob, self.end, self.room):
+            if extend(hypothesis, token, logprob, self.end, self.room):
                 grown.append(hypothesis)
                 parents.append(parent)
             else:
@@ -206,7 +254,7 @@ class _Beam:
 def _group(sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop) -> list[Hypothesis]:
     """Beam search over all windows of `task` side by side."""
     searches = [
-        _Beam(window, task.end, room, beams)
+        Beam(window, task.end, room, beams)
         for window, room in zip(task.windows, task.max_tokens, strict=True)
     ]
     steps = sound.steps(task.windows)
@@ -221,7 +269,7 @@ def _group(sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop) 
         first = 0
         for search in going:
             behind = first + len(search.live)
-            parents = search.grow(logits[first:behind])
+            parents = search.grow(*_candidates(logits[first:behind], beams))
             if search.going:
                 rows += [first + parent for parent in parents]
             first = behind
@@ -232,18 +280,23 @@ def _group(sound: Sound, task: Task, rules: LogitRules, beams: int, stop: Stop) 
     return [search.best() for search in searches]
 
 
-def _candidates(
-    live: Sequence[Hypothesis], logits: Logits, beams: int
-) -> list[tuple[int, int, float]]:
-    """Every row's best continuations as (row, token, log-probability), likeliest sum first."""
+def _candidates(logits: Logits, beams: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Tokens and log-probabilities of every row's best continuations, in no order."""
     count = min(beams + 1, logits.shape[1])
-    best = np.argpartition(-logits, count - 1, axis=1)[:, :count]
+    best: NDArray[np.int64] = np.argpartition(-logits, count - 1, axis=1)[:, :count]
     chances = np.take_along_axis(logits, best, axis=1) - log_sum_exp(logits)[:, None]
+    return best, chances
+
+
+def _ranked(
+    live: Sequence[Hypothesis], tokens: NDArray[np.int64], logprobs: NDArray[np.float32]
+) -> list[tuple[int, int, float]]:
+    """The continuations as (row, token, log-probability), likeliest sum first."""
     before = [sum(hypothesis.logprobs) for hypothesis in live]
     found = [
         (row, token, logprob)
         for row in range(len(live))
-        for token, logprob in zip(best[row].tolist(), chances[row].tolist(), strict=True)
+        for token, logprob in zip(tokens[row].tolist(), logprobs[row].tolist(), strict=True)
         if logprob > -math.inf
     ]
     return sorted(found, key=lambda each: before[each[0]] + each[2], reverse=True)
