@@ -154,3 +154,19 @@ def test_it_leaves_places_in_the_queue_to_others(sound: bytes, tone: Tone) -> No
         engine.gate.set()
         assert [clip.result().status_code for clip in clips] == [200] * 6
         assert long.result().status_code == 200
+
+
+def test_what_has_begun_is_not_refused_in_its_middle(sound: bytes, tone: Tone) -> None:
+    engine = Watched()
+    with (
+        patient(engine, llm_max_batch=1, llm_queue_size=2) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        engine.gate.clear()
+        long = pool.submit(post, client, sound)
+        until(lambda: len(engine.batches) == 2)
+        clips = [pool.submit(post, client, wav_bytes(tone(1.0))) for _ in range(6)]
+        until(lambda: sum(clip.done() for clip in clips) >= 4)
+        engine.gate.set()
+        assert long.result().status_code == 200
+        assert {clip.result().status_code for clip in clips} == {200, 429}

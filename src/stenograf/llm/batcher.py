@@ -75,19 +75,27 @@ class Batcher:
         with self._changed:
             return _SPARED * len(self._line) < self._queue_size
 
-    def submit(self, window: Waveform, options: EngineOptions, recording: str = "") -> Pending:
+    def submit(
+        self,
+        window: Waveform,
+        options: EngineOptions,
+        recording: str = "",
+        *,
+        begun: bool = False,
+    ) -> Pending:
         """Queue a window, float32 (n_samples,) at 16 kHz, and return its future.
 
         Windows of one `recording`, any name, share its turns; without a name each is on its own.
         The future raises what the engine raises. Raises Overloaded, with a computed
-        `retry_after_s`, when the queue is full, and Unavailable after `close`.
+        `retry_after_s`, when the queue is full, unless the recording has `begun` and its earlier
+        windows would be lost, and Unavailable after `close`.
         """
         pending = Pending(window, options, recording)
         with self._changed:
             if self._closed:
                 raise Unavailable("The model service is shutting down.", retry_after_s=10)
             self._line.drop_abandoned()
-            if len(self._line) >= self._queue_size:
+            if len(self._line) >= self._queue_size and not begun:
                 ahead = len(self._line) + len(self._computing)
                 raise Overloaded(
                     f"{len(self._line)} windows are waiting for the model already.",

@@ -29,16 +29,19 @@ async def in_order(
     """Recognize windows, each (offset in samples, waveform), as many at once as two batches hold.
 
     So one waits whole while the other is computed. All but the next window are sent only while the
-    queue has room for others. The first one is alone for `head_start_s`, so that an idle model
-    gives its text before it begins with a batch. Raises Cancelled once `gone` is done, what the
-    batcher raises, and a window's error in its turn; what is still under way then is given up.
+    queue has room for others; once the first has found a place the next always does. The first one
+    is alone for `head_start_s`, so that an idle model gives its text before it begins with a batch.
+    Raises Cancelled once `gone` is done, what the batcher raises, and a window's error in its turn;
+    what is still under way then is given up.
     """
     todo = deque(windows)
+    n_windows = len(todo)
     asked: deque[tuple[int, int, _Answer]] = deque()
 
     def ask() -> _Answer:
+        begun = len(todo) < n_windows
         offset, window = todo.popleft()
-        answer = asyncio.wrap_future(batcher.submit(window, options, recording))
+        answer = asyncio.wrap_future(batcher.submit(window, options, recording, begun=begun))
         asked.append((offset, offset + window.shape[0], answer))
         return answer
 
