@@ -26,9 +26,9 @@ class TorchLogMel:
     def __call__(self, windows: Sequence[Waveform]) -> torch.Tensor:
         """Features of windows, each float32 (n_samples,), padded with silence."""
         # matrix products in less than float32 would be heard: the spectrum spans 80 dB
-        spectra = torch.stft(
-            self._sent(windows), FFT, HOP, window=self._hann, return_complex=True
-        )[..., :-1]
+        spectra = torch.stft(self._sent(windows), FFT, HOP, window=self._hann, return_complex=True)[
+            ..., :-1
+        ]
         power = spectra.real.square() + spectra.imag.square()
         features = torch.clamp(self._filters @ power, min=float(POWER_FLOOR)).log10()
         loudest = features.amax(dim=(1, 2), keepdim=True)
