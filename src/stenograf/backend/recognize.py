@@ -7,6 +7,7 @@ have to wait for its end.
 """
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -38,6 +39,8 @@ class Recognizer:
     notebook: Notebook
     stop: Stop
     _sessions: set[Connection] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: bool = False
 
     def run(self, feed: Feed) -> Iterator[tuple[int, Heard]]:
         """Recognize and store windows as they come; yields (index, result) as they finish.
@@ -88,6 +91,15 @@ class Recognizer:
 
     def _wind_up(self, pending: dict[Future[Heard], Task]) -> None:
         """End what is in flight; on a shutdown or a neighbour's failure, store what still comes."""
+        try:
+            self._store_late(pending)
+        finally:
+            with self._lock:  # a session that went back to the pool is somebody else's
+                self._over = True
+                for session in self._sessions:
+                    session.abort()
+
+    def _store_late(self, pending: dict[Future[Heard], Task]) -> None:
         wanted = self.stop.gently or not self.stop()
         deadline = time.monotonic() + (DRAIN_S if wanted else 0.0)
         while pending and wanted and time.monotonic() < deadline:
@@ -97,15 +109,14 @@ class Recognizer:
                 if future.exception() is None:
                     self.notebook.store(index, window.end - window.start, future.result())
             wanted = self.stop.gently or not self.stop()
-        for session in tuple(self._sessions):
-            session.abort()
 
     def _recognize(self, window: PlannedWindow) -> Heard:
         waveform = self.spool.read(window.start, window.end) * self.gain
         with self.engine.session() as session:
-            self._sessions.add(session)
+            with self._lock:
+                self._sessions.add(session)
             try:
-                if self.stop():
+                if self._over or self.stop():
                     raise Aborted
                 return self.engine.transcribe(
                     session,
@@ -116,4 +127,5 @@ class Recognizer:
                     self.notebook.recording,
                 )
             finally:
-                self._sessions.discard(session)
+                with self._lock:
+                    self._sessions.discard(session)
