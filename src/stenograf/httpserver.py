@@ -1,16 +1,44 @@
-"""Deadlines for clients that stop half-way, which uvicorn itself would wait for without end.
+"""uvicorn with deadlines for clients that stop half-way, and with a rest while nobody asks.
 
-uvicorn.Config(app, http=deadline_protocol(idle_timeout_s=60))
+Server(uvicorn.Config(app, http=deadline_protocol(idle_timeout_s=60)))
 """
 
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import FrameType
 from typing import ClassVar
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_TICK_S = 1.0  # how often the Date header is renewed
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which would look ten times a second whether a signal came, told by it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._signalled = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Run until a signal comes."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._signalled.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the signal and wake the loop."""
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._signalled.set)
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,10 @@ def test_waiting_for_the_model_counts_no_failure_and_ends_with_it(tables: Tables
         assert claim is not None
         tables.ledger.postpone(claim, ModelNotReady("loading"), 300)
         assert tables.ledger.claim_next() is None
+        assert not tables.recovery.is_due()
         assert tables.recovery.waits_for_model()
         assert tables.recovery.wake(came_back=False) == 1
+        assert tables.recovery.is_due()
     assert tables.jobs.get(job.id).status is JobStatus.QUEUED
     assert not tables.recovery.waits_for_model()
 

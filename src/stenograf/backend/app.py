@@ -66,6 +66,7 @@ _log = logging.getLogger(__name__)
 _JSON_BODY_BYTES = 1024**2
 _CHUNKS_TTL_S = 3600.0
 _KEYS_EVERY_S = 2.0
+_LOOK_EVERY_S = 1.0
 _DAY_S = 24 * 3600.0
 _CLOSE_S = DRAIN_S + 1.0
 
@@ -93,6 +94,7 @@ class House:
             [
                 Chore("renewing leases", min(lease_s / 3, 5.0), service.worker.renew),
                 Chore("taking back lost leases", min(lease_s / 2, 10.0), self._sweep),
+                Chore("looking for work", _LOOK_EVERY_S, self._look),
                 Chore("looking for the model service", 1.0, self._wake),
                 Chore("removing expired uploads", 60.0, self._expire),
                 Chore("removing old recordings", 10.0, self._forget),
@@ -158,6 +160,11 @@ class House:
         if self.recovery.sweep():
             self.service.queue.poke()
 
+    def _look(self) -> None:
+        # One question for all workers; for what was postponed, and what another process queued.
+        if self.recovery.is_due():
+            self.service.queue.poke()
+
     def _wake(self) -> None:
         if not self.recovery.waits_for_model():
             return
@@ -207,27 +214,30 @@ def build(settings: BackendSettings) -> House:
     )
     text = _text_work(settings, database, hub, boot_id)
 
-    def publish(recognition_id: str) -> None:
-        hub.publish(recognition_id)
-        text.poke()
-
     worker = Worker(
         ledger,
         tools,
         spools=data / "spool",
         path_of=uploads.path,
-        publish=publish,
+        publish=hub.publish,
     )
     lengths = Lengths(
         tools.limits, data / "lengths", bound_s=max(settings.short_workers, default=0.0)
     )
     lanes = _lanes(settings, ledger, lengths, uploads)
+
+    def work(lane: Lane) -> bool:
+        worked = worker.process_next(lane)
+        if worked:
+            text.poke()
+        return worked
+
     service = Service(
         jobs=JobStore(database, max_queued=settings.max_queued_jobs, workers=settings.workers),
         uploads=uploads,
         engine=engine,
         worker=worker,
-        queue=ThreadQueue([partial(worker.process_next, lane) for lane in lanes]),
+        queue=ThreadQueue([partial(work, lane) for lane in lanes]),
         hub=hub,
         answer_start_s=settings.answer_start_s,
         text=text,

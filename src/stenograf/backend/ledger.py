@@ -10,11 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Update, delete, func, select, update
+from sqlalchemy import (
+    Select,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from stenograf.audio.decode import Decoded
-from stenograf.backend.db import Database, JobRow, RecognitionRow, WindowRow, changed
+from stenograf.backend.db import Base, Database, JobRow, RecognitionRow, WindowRow, changed
 from stenograf.backend.keys import fold, preview, recognition_key
 from stenograf.backend.records import Heard, Plan
 from stenograf.contract.errors import StenografError
@@ -23,6 +32,32 @@ from stenograf.contract.options import TranscribeOptions
 from stenograf.contract.transcript import Transcript
 
 _R = RecognitionRow
+
+# What happens for every window is put together once, and on the tables themselves: building a
+# statement, and an object for the row, would take longer than the database does.
+_recognitions, _windows = (Base.metadata.tables[name] for name in ("recognitions", "windows"))
+_COUNT_WINDOW = (
+    update(_recognitions)
+    .where(
+        _recognitions.c.id == bindparam("claimed_id"),
+        _recognitions.c.status == JobStatus.RUNNING,
+        _recognitions.c.lease_owner == bindparam("owner"),
+    )
+    .values(
+        windows_done=_recognitions.c.windows_done + 1,
+        done=_recognitions.c.done + bindparam("n_samples"),
+        lease_until=bindparam("until"),
+        crashes=0,
+    )
+)
+_ADD_WINDOW = insert(_windows).values(
+    recognition_id=bindparam("claimed_id"),
+    window_index=bindparam("index"),
+    done_seq=select(_recognitions.c.windows_done)
+    .where(_recognitions.c.id == bindparam("claimed_id"))
+    .scalar_subquery(),
+    result=bindparam("heard"),
+)
 
 
 class LostLease(Exception):
@@ -205,23 +240,14 @@ class Ledger:
 
     def store_window(self, claim: Claim, index: int, n_samples: int, heard: Heard) -> None:
         """Keep one window's text and renew the lease. Raises LostLease."""
+        mine = {"claimed_id": claim.id, "owner": claim.owner}
+        counted = {"n_samples": n_samples, "until": self._clock() + self._lease_s}
+        window = {"claimed_id": claim.id, "index": index, "heard": heard.model_dump_json()}
         with self._db.write() as session:
-            counted = _held(claim).values(
-                windows_done=_R.windows_done + 1,
-                done=_R.done + n_samples,
-                lease_until=self._clock() + self._lease_s,
-                crashes=0,
-            )
-            if changed(session, counted) != 1:
+            connection = session.connection()
+            if connection.execute(_COUNT_WINDOW, mine | counted).rowcount != 1:
                 raise LostLease(claim.id)
-            session.add(
-                WindowRow(
-                    recognition_id=claim.id,
-                    index=index,
-                    done_seq=session.scalar(select(_R.windows_done).where(_R.id == claim.id)),
-                    result=heard.model_dump_json(),
-                )
-            )
+            connection.execute(_ADD_WINDOW, window)
 
     def finish(self, claim: Claim, transcript: Transcript) -> None:
         """The transcript is complete."""

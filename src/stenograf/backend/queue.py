@@ -1,4 +1,4 @@
-"""Threads that work while there is work: a poke to be quick, a poll to be sure.
+"""Threads that work while there is work: a poke to be quick, a rare poll to be sure.
 
 The job table says what is due; nothing is kept here, so nothing can be lost here.
 """
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 class ThreadQueue:
     """Calls each of `workers` on a thread of its own until it returns False, then waits."""
 
-    def __init__(self, workers: Sequence[Callable[[], bool]], *, poll_s: float = 1.0) -> None:
+    def __init__(self, workers: Sequence[Callable[[], bool]], *, poll_s: float = 30.0) -> None:
         self._poll_s = poll_s
         self._poked = threading.Condition()
         self._pokes = 0

@@ -35,6 +35,12 @@ class Recovery:
         with self._db.read() as session:
             return any(_is_a(row, Unavailable) for row in session.scalars(_delayed(now)))
 
+    def is_due(self) -> bool:
+        """Whether a queued recognition may begin."""
+        due = select(_R.id).where(_R.status == JobStatus.QUEUED, _R.not_before <= self._clock())
+        with self._db.read() as session:
+            return session.scalar(due.limit(1)) is not None
+
     def wake(self, *, came_back: bool) -> int:
         """The model service answers: what waits for it is due now. How many.
 

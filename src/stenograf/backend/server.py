@@ -8,7 +8,7 @@ import uvicorn
 from stenograf.backend.app import House, create_app
 from stenograf.backend.realtime.socket import BoundedWebSocket
 from stenograf.heap import keep_freed_memory
-from stenograf.httpserver import deadline_protocol
+from stenograf.httpserver import Server, deadline_protocol
 from stenograf.redact import mask_logs
 from stenograf.settings import BackendSettings
 from stenograf.startup import configured, refuse_taken, refuse_unusable, starting
@@ -16,7 +16,7 @@ from stenograf.startup import configured, refuse_taken, refuse_unusable, startin
 _GRACE_S = 3  # what is cut off after it resumes: uploads at their offset, jobs at their window
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Tells the house of a shutdown before waiting for open connections, not after.
 
     An event stream would otherwise be waited for until the grace period is over.

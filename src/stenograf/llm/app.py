@@ -14,7 +14,7 @@ from stenograf.exposure import refuse_exposed
 from stenograf.heap import keep_freed_memory
 from stenograf.httpanswers import BodyLimit, RequestId, install_errors
 from stenograf.httpmethods import HeadAsGet
-from stenograf.httpserver import deadline_protocol
+from stenograf.httpserver import Server, deadline_protocol
 from stenograf.llm.api import ModelApi
 from stenograf.llm.described import describe_llm
 from stenograf.llm.engines.child import child_engine_factory
@@ -124,7 +124,7 @@ def main() -> None:
         timeout_graceful_shutdown=_FINISH_S,
     )
     mask_logs()
-    server = uvicorn.Server(config)
+    server = Server(config)
     server.run()
     if not server.started:
         sys.exit(_NOT_STARTED)
