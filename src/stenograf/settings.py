@@ -165,7 +165,9 @@ class LlmSettings(_Settings):
         description="hub id, folder (Hugging Face, CTranslate2 or ONNX) or data/models/… path",
     )
     torch_dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="weights in memory: auto is float32 on CPU, float16 on GPU"
+        "auto",
+        description="weights in memory: auto is float32 on CPU, float16 on GPU, bfloat16 there if the "
+        "checkpoint is stored so",
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
@@ -198,6 +200,11 @@ class LlmSettings(_Settings):
         le=30,
         description="the native engine looks at so much silence behind a short window instead "
         "of filling 30 s: faster, but only some models read the same; empty: off",
+    )
+    cuda_graphs: bool = Field(
+        True,
+        description="on an NVIDIA GPU the engine transformers records its decoding steps once and "
+        "replays them; false: each is launched from Python, slower, with less memory",
     )
     fake_delay_s: float = Field(0.0, ge=0, description="time the fake engine takes per window")
     llm_queue_size: int = Field(64, ge=1, description="windows that may wait for the model")

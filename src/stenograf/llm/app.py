@@ -90,6 +90,7 @@ def _engine_settings(settings: LlmSettings) -> EngineSettings:
         compute_type=settings.compute_type,
         native_isa="" if settings.native_isa == "auto" else settings.native_isa,
         native_margin_s=settings.native_margin_s,
+        cuda_graphs=settings.cuda_graphs,
     )
 
 

@@ -6,12 +6,16 @@ from stenograf.contract.errors import OutOfResources, StenografError
 
 logger = logging.getLogger(__name__)
 
+# what PyTorch's errors say when the CPU, the CUDA driver or cuBLAS has no memory left
+_NO_MEMORY = ("allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 def as_ours(exc: Exception) -> StenografError:
     """The same failure as a caller is told of it; what nobody foresaw is logged in full."""
     if isinstance(exc, StenografError):
         return exc
-    allocator = isinstance(exc, RuntimeError) and "allocate memory" in str(exc)
+    said = str(exc) if isinstance(exc, RuntimeError) else ""
+    allocator = any(mark in said for mark in _NO_MEMORY)
     if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or allocator:
         return OutOfResources("Memory ran out while the model worked on this window.")
     logger.error("the engine failed on a window", exc_info=exc)

@@ -45,6 +45,7 @@ class EngineSettings:
     compute_type: str = "auto"
     native_isa: str = ""
     native_margin_s: float | None = None
+    cuda_graphs: bool = True
     reason: str = "ENGINE names it."
 
 

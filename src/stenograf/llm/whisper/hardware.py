@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import torch  # heavy, and not every engine needs it
 
 
+_FAST_FLOAT16 = (7, 0)  # NVIDIA's Volta: tensor cores
+_FAST_BFLOAT16 = (8, 0)  # Ampere
+
+
 def available_cores() -> int:
     """Cores this process may use: its affinity, and the CPU quota of its container."""
     cores = len(os.sched_getaffinity(0))
@@ -36,11 +40,27 @@ def choose_device(name: str) -> "torch.device":
     return device
 
 
-def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
-    """The dtype of a `TORCH_DTYPE` setting; auto is what the device computes fast."""
+def choose_dtype(name: str, device: "torch.device", stored: str = "") -> "torch.dtype":
+    """The dtype of a `TORCH_DTYPE` setting; auto is what the device computes fast.
+
+    `stored` is the checkpoint's own, as its config.json says.
+    """
     import torch
 
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        generation = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+        name = suited_dtype(generation, stored)
     dtype: torch.dtype = getattr(torch, name)
     return dtype
+
+
+def suited_dtype(generation: tuple[int, int] | None, stored: str) -> str:
+    """What a GPU of a compute capability computes fast; None is the CPU.
+
+    Whisper was trained in float16. A checkpoint stored in bfloat16 may hold numbers beyond it.
+    """
+    if generation is None or generation < _FAST_FLOAT16:
+        return "float32"
+    if stored == "bfloat16" and generation >= _FAST_BFLOAT16:
+        return "bfloat16"
+    return "float16"
