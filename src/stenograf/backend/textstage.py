@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 
 from stenograf.backend import textprompts
+from stenograf.backend.exhaustion import shortage
 from stenograf.backend.hub import wait
 from stenograf.backend.ledger import LostLease
 from stenograf.backend.textledger import TextClaim, TextLedger
@@ -154,9 +155,9 @@ class TextStage:
             _log.info("text work %s was taken away", claim.id)
         except StenografError as error:
             await self._fail(claim, error)
-        except Exception:
+        except Exception as error:
             _log.exception("text work %s failed", claim.id)
-            await self._fail(claim, _internal())
+            await self._fail(claim, shortage(error) or _internal())
 
     async def _process(self, claim: TextClaim) -> None:
         asked = claim.request

@@ -3,12 +3,11 @@
 import logging
 
 from fastapi import FastAPI, Request
-from sqlalchemy.exc import OperationalError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stenograf import httpanswers
-from stenograf.contract.errors import Unavailable
+from stenograf.backend.exhaustion import RAISED, shortage
 
 _log = logging.getLogger(__name__)
 _SECURITY_HEADERS = (
@@ -45,10 +44,13 @@ class SecurityHeaders:
 def install_errors(app: FastAPI) -> None:
     """Render every error of `app` in one place."""
 
-    async def database(request: Request, error: Exception) -> Response:
-        _log.error("database error", exc_info=error)
-        away = Unavailable("The database does not answer.", retry_after_s=5)
-        return httpanswers.render_for(request, away)
+    async def system(request: Request, error: Exception) -> Response:
+        short = shortage(error)
+        if short is None:
+            raise error
+        _log.error("%s", short.message, exc_info=error)
+        return httpanswers.render_for(request, short)
 
     httpanswers.install_errors(app)
-    app.add_exception_handler(OperationalError, database)
+    for kind in RAISED:
+        app.add_exception_handler(kind, system)

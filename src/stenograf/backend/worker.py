@@ -1,6 +1,5 @@
 """Works on one claimed recognition at a time: pipeline, then what its end means for the job."""
 
-import errno
 import logging
 import shutil
 import threading
@@ -9,14 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stenograf.backend import pipeline
+from stenograf.backend.exhaustion import shortage
 from stenograf.backend.identity import fingerprint
 from stenograf.backend.lanes import Lane, source_of
 from stenograf.backend.ledger import Claim, Ledger, LostLease
 from stenograf.backend.notebook import Notebook
 from stenograf.backend.stop import Reason, Stop, Stopped
-from stenograf.contract.errors import Gone, ModelNotReady, OutOfResources, StenografError
+from stenograf.contract.errors import Gone, ModelNotReady, StenografError, Unavailable
 
 _log = logging.getLogger(__name__)
+_DATABASE_AWAY_S = 10.0
 
 
 class Worker:
@@ -125,13 +126,9 @@ class Worker:
             self._postpone(claim, error)
         except StenografError as error:
             self._fail(claim, error)
-        except MemoryError:
-            self._fail(claim, OutOfResources("Memory ran out."))
-        except OSError as error:
-            self._fail(claim, _disk_error(error))
-        except Exception:
+        except Exception as error:
             _log.exception("recognition %s failed", claim.id)
-            self._fail(claim, _internal())
+            self._fail_for(claim, shortage(error))
 
     def _run(self, claim: Claim, stop: Stop) -> None:
         model = claim.options.model or self._identify(claim)
@@ -180,6 +177,13 @@ class Worker:
         with _leaving(claim):
             self._ledger.postpone(claim, error, delay_s)
 
+    def _fail_for(self, claim: Claim, short: StenografError | None) -> None:
+        if isinstance(short, Unavailable):  # the database: no fault of the recording
+            with _leaving(claim):
+                self._ledger.postpone(claim, short, _DATABASE_AWAY_S)
+        else:
+            self._fail(claim, short or _internal())
+
     def _fail(self, claim: Claim, error: StenografError) -> None:
         _log.warning("recognition %s: %s: %s", claim.id, error.code, error.message)
         with _leaving(claim):
@@ -193,13 +197,6 @@ def _leaving(claim: Claim) -> Iterator[None]:
         yield
     except LostLease:
         _log.info("recognition %s went to somebody else", claim.id)
-
-
-def _disk_error(error: OSError) -> StenografError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM):
-        return OutOfResources("Disk space or another resource of the server ran out.")
-    _log.error("disk error", exc_info=error)
-    return _internal()
 
 
 def _internal() -> StenografError:
