@@ -38,6 +38,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     hang_up: bool = False
+    filled: bool = False
+    """White space comes while the delay lasts, as from a service that is at work on the answer."""
 
 
 def heard(asked: Asked, text: str = " раз два") -> dict[str, Any]:
@@ -98,6 +100,8 @@ class ReplyHandler(Handler):
 
     def reply(self, reply: Reply) -> bool:
         """Do what the reply says; False if the client did not wait for it."""
+        if reply.filled:
+            return self._fill(reply.delay_s)
         if self.client_leaves(reply.delay_s):
             self.close_connection = True
             return False
@@ -106,6 +110,18 @@ class ReplyHandler(Handler):
             return True
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self.send(reply.status, body, reply.headers)
+        return True
+
+    def _fill(self, delay_s: float) -> bool:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(round(delay_s / 0.1)):
+            self.wfile.write(b"1\r\n \r\n")
+            if self.client_leaves(0.1):
+                self.close_connection = True
+                return False
+        self.hang_up()
         return True
 
 

@@ -240,6 +240,38 @@ def test_a_slow_window_times_out(model: ModelServer) -> None:
     engine.close()
 
 
+def test_white_space_does_not_make_a_late_answer_a_timely_one(model: ModelServer) -> None:
+    engine = EngineClient(model.url, window_timeout_s=1)
+    model.answer = lambda _: Reply(delay_s=30, filled=True)
+    started = time.monotonic()
+    with pytest.raises(NetworkTimeout):
+        ask(engine)
+    assert time.monotonic() - started < 15
+    until(lambda: model.gone_clients)
+    engine.close()
+
+
+def test_who_waits_in_line_is_not_late_while_others_are_answered(model: ModelServer) -> None:
+    engine = EngineClient(model.url, window_timeout_s=3)
+    answers = iter([Reply(delay_s=9, filled=True)])
+    model.answer = lambda asked: next(answers, Reply(body=heard(asked)))
+    failures: list[StenografError] = []
+
+    def wait_in_line() -> None:
+        with pytest.raises(StenografError) as failure:
+            ask(engine)
+        failures.append(failure.value)
+
+    waiting = threading.Thread(target=wait_in_line)
+    waiting.start()
+    while waiting.is_alive():
+        waiting.join(0.2)
+        if model.asked:
+            ask(engine)
+    assert type(failures[0]) is Unavailable, "the server hung up in the end"
+    engine.close()
+
+
 def test_abort_ends_a_waiting_request(engine: EngineClient, model: ModelServer) -> None:
     model.answer = lambda asked: Reply(body=heard(asked), delay_s=30)
     failures: list[BaseException] = []

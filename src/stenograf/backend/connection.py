@@ -8,7 +8,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from stenograf.contract.errors import ModelNotReady, NetworkTimeout, Unavailable
 _CONNECT_TIMEOUT_S = 5.0
 _ABSENCE_S = 10.0  # who asks is told to come back after it
 _MAX_ANSWER_BYTES = 32 * 1024**2
+_READ_BYTES = 64 * 1024
 
 
 class Aborted(Exception):
@@ -80,8 +81,12 @@ class Connection:
         body: bytes = b"",
         media_type: str | None = None,
         more: Mapping[str, str] | None = None,
+        overdue: Callable[[], bool] = lambda: False,
     ) -> Answer:
         """One request, with `more` headers.
+
+        Nothing may come for `timeout_s`; an answer that fills the time with white space ends as
+        late once it is `overdue`.
 
         Raises ModelNotReady (nobody listens), NetworkTimeout, Unavailable, Aborted. A kept
         connection that the server closed meanwhile is opened again, once.
@@ -91,28 +96,40 @@ class Connection:
             headers["Content-Type"] = media_type
         reused = self._connection is not None
         try:
-            return self._exchange(method, path, body, headers, timeout_s)
+            return self._exchange(method, path, body, headers, timeout_s, overdue)
         except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
             if not reused:
                 raise Unavailable("The model service broke the connection off.") from None
-            return self._again(method, path, body, headers, timeout_s)
+            return self._again(method, path, body, headers, timeout_s, overdue)
 
     def _again(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout_s: float,
+        overdue: Callable[[], bool],
     ) -> Answer:
         try:
-            return self._exchange(method, path, body, headers, timeout_s)
+            return self._exchange(method, path, body, headers, timeout_s, overdue)
         except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
             raise Unavailable("The model service broke the connection off.") from None
 
     def _exchange(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout_s: float,
+        overdue: Callable[[], bool],
     ) -> Answer:
         try:
             connection = self._connected(timeout_s)
             connection.request(method, self._root.path + path, body or None, headers)
             response = connection.getresponse()
-            content = response.read(_MAX_ANSWER_BYTES)
+            content = _content(response, overdue)
             if not response.isclosed():  # longer than anything we asked for
                 self.close()
             lowered = {name.lower(): value for name, value in response.getheaders()}
@@ -159,3 +176,14 @@ class Connection:
         # Kept connections are reconnected here, never inside http.client behind `abort`'s back.
         connection.auto_open = 0
         return connection
+
+
+def _content(response: http.client.HTTPResponse, overdue: Callable[[], bool]) -> bytes:
+    if not response.chunked:
+        return response.read(_MAX_ANSWER_BYTES)
+    content = bytearray()
+    while len(content) < _MAX_ANSWER_BYTES and (block := response.read1(_READ_BYTES)):
+        content += block
+        if overdue():
+            raise TimeoutError
+    return bytes(content)

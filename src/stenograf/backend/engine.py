@@ -55,6 +55,7 @@ class EngineClient:
         self._known: tuple[float, list[dict[str, Any]] | StenografError] | None = None
         self._is_ours: bool | None = None
         self._without_times: set[str] = set()  # models that refused to give any
+        self._answered_at = 0.0
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
@@ -139,10 +140,17 @@ class EngineClient:
         """Recognize one window, float32 (n_samples,) at 16 kHz; outside [-1, 1] it clips.
 
         Windows of one `recording` share its turns at the model, so that none crowds others out.
-        A busy service is asked again for `window_timeout_s`. Raises what the service's answer
+        A busy service is asked again for `window_timeout_s`, and a window may wait in its line as
+        long as no more time than that passes between two answers. Raises what the service's answer
         means, Aborted when the session was or the work should stop.
         """
-        deadline = time.monotonic() + self._window_timeout_s
+        began = time.monotonic()
+        deadline = began + self._window_timeout_s
+
+        def overdue() -> bool:
+            last = max(began, self._answered_at)
+            return time.monotonic() > last + self._window_timeout_s
+
         while True:
             form = self._form(options, model)
             body, media_type = form.body(waveform)
@@ -153,7 +161,9 @@ class EngineClient:
                 body=body,
                 media_type=media_type,
                 more={RECORDING_HEADER: recording} if recording else None,
+                overdue=overdue,
             )
+            self._answered_at = time.monotonic()
             error = failure_in(answer.status, answer.headers, answer.body)
             if error is None:
                 return read_heard(answer.json(), len(waveform), options.decode.language)
