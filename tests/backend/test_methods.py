@@ -40,6 +40,7 @@ def test_head_is_get_without_its_body(desk: Desk) -> None:
         ("HEAD", "/v1/jobs/nosuch/events", "GET"),
         ("GET", "/v1/jobs/nosuch/retry", "POST"),
         ("DELETE", "/v1/audio/transcriptions", "POST"),
+        ("POST", "/files/nosuch", "HEAD, PATCH, DELETE, OPTIONS"),
     ],
 )
 def test_wrong_method_is_told_the_right_ones(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from stenograf.backend.api.disposition import disposition
 from stenograf.backend.api.events import events
@@ -17,6 +18,7 @@ from stenograf.contract.options import TranscribeOptions
 from stenograf.transcripts.writers import render
 
 _SAFE_MEDIA_TYPE = re.compile(r"(audio|video)/[a-z0-9.+-]{1,60}")
+_RANGE = re.compile(r"\s*(?:([0-9]{1,30})-([0-9]{0,30})|-[0-9]{1,30})\s*")
 
 
 def router(service: Service) -> APIRouter:
@@ -126,7 +128,7 @@ def _add_results(api: APIRouter, service: Service) -> None:
     def audio(job_id: str) -> Response:
         """The original recording; byte ranges are honoured."""
         path, content = service.audio(job_id)
-        return FileResponse(
+        return _Recording(
             path,
             media_type=_media_type(content),
             headers={
@@ -135,6 +137,24 @@ def _add_results(api: APIRouter, service: Service) -> None:
                 "Content-Security-Policy": "sandbox; default-src 'none'",
             },
         )
+
+
+class _Recording(FileResponse):
+    """A file that comes as a whole to who asks for a range that is none, as HTTP has it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = [
+            header for header in scope["headers"] if header[0] != b"range" or _is_range(header)
+        ]
+        await super().__call__({**scope, "headers": given}, receive, send)
+
+
+def _is_range(header: tuple[bytes, bytes]) -> bool:
+    unit, _, ranges = header[1].decode("latin-1").partition("=")
+    found = [_RANGE.fullmatch(part) for part in ranges.split(",")]
+    return unit.strip() == "bytes" and all(
+        one and (not one[2] or int(one[1]) <= int(one[2])) for one in found
+    )
 
 
 def _media_type(content: Content) -> str:

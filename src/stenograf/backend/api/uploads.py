@@ -60,12 +60,15 @@ def router(store: UploadStore, open_uploads: OpenUploads | None = None) -> APIRo
     return routes
 
 
+_Handlers = dict[str, Callable[[Request], Awaitable[Response]]]
+
+
 class _Endpoint:
     def __init__(self, store: UploadStore, open_uploads: OpenUploads) -> None:
         self._store = store
         self._open_uploads = open_uploads
-        self._collection = {"POST": self._create, "OPTIONS": self._discover}
-        self._member: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        self._collection: _Handlers = {"POST": self._create, "OPTIONS": self._discover}
+        self._member: _Handlers = {
             "HEAD": self._status,
             "PATCH": self._append,
             "DELETE": self._terminate,
@@ -79,11 +82,16 @@ class _Endpoint:
             response = Response(status_code=400)  # nobody is there to read it
         except StenografError as error:
             response = _render(error, request)
+            if isinstance(error, MethodNotAllowed):
+                response.headers["Allow"] = ", ".join(self._handlers(request))
         response.headers["Tus-Resumable"] = tus.VERSION
         return response
 
+    def _handlers(self, request: Request) -> _Handlers:
+        return self._member if "upload_id" in request.path_params else self._collection
+
     async def _dispatch(self, request: Request) -> Response:
-        handlers = self._member if "upload_id" in request.path_params else self._collection
+        handlers = self._handlers(request)
         override = tus.single(request.headers, "X-HTTP-Method-Override")
         handler = handlers.get(override or request.method)
         if handler is None:
