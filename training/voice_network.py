@@ -1,10 +1,11 @@
 """Silero VAD v6 as published -> the same network laid out for many frames at a time.
 
 `python -m training.voice_network PUBLISHED.onnx` writes src/stenograf/audio/silero_vad_v6.onnx.
-Inputs, outputs and weights stay; what changes is how a batch is computed. As published, a
-convolution sees one frame after the other, four columns wide at most. Here every tap of every
-convolution is one matrix product over all frames, and products with the padding are left out; so
-18 750 frames, ten minutes, cost a third.
+Outputs and weights stay; what changes is how a batch is computed. As published, a convolution sees
+one frame after the other, four columns wide at most. Here every tap of every convolution is one
+matrix product over all frames, and products with the padding are left out; so 18 750 frames, ten
+minutes, cost a third. The spectrum, a product with sines and cosines under a Hann window, is left
+to a fast Fourier transform before the network, which has its four columns as inputs.
 """
 
 import argparse
@@ -18,11 +19,10 @@ from onnx import helper, numpy_helper
 
 TARGET = Path(__file__).parents[1] / "src" / "stenograf" / "audio" / "silero_vad_v6.onnx"
 
-_FRAME = 576  # samples, of which 64 were heard before
-_PADDING = 64  # samples, a reflection behind the frame
-_STFT_WINDOW, _STFT_HOP = 256, 128
+_COLUMNS, _BINS = 4, 129  # of a frame's spectrum
 _STRIDES = (1, 2, 2, 1)  # of the four convolutions
 _WIDTH = 128  # of the LSTM
+_MAGNITUDES = [f"magnitudes.{column}" for column in range(_COLUMNS)]
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -47,12 +47,15 @@ class Graph:
         return outputs[0]
 
     def model(self) -> onnx.ModelProto:
-        """The graph with the inputs and outputs of the published network, checked."""
+        """The graph with the state and the outputs of the published network, checked."""
         state = [1, 1, _WIDTH]
         graph = helper.make_graph(
             self.nodes,
             "silero_vad_v6",
-            [_value("input", ["frames", _FRAME]), _value("h", state), _value("c", state)],
+            [
+                *(_value(name, ["frames", _BINS]) for name in _MAGNITUDES),
+                *(_value("h", state), _value("c", state)),
+            ],
             [_value("speech_probs", ["frames"]), _value("hn", state), _value("cn", state)],
             list(self._constants.values()),
         )
@@ -64,7 +67,7 @@ class Graph:
 def build(weights: Weights) -> onnx.ModelProto:
     """The network for many frames, from the weights of the published one."""
     graph = Graph()
-    columns = _magnitudes(graph, weights["encoder.feature_extractor.forward_basis_buffer"][:, 0])
+    columns = _MAGNITUDES
     for layer, stride in enumerate(_STRIDES):
         name = f"encoder.conv_layers.{layer}"
         columns = _convolution(
@@ -73,29 +76,6 @@ def build(weights: Weights) -> onnx.ModelProto:
     (encoded,) = columns
     _decoder(graph, encoded, weights)
     return graph.model()
-
-
-def _magnitudes(graph: Graph, basis: NDArray[np.float32]) -> list[str]:
-    """Magnitude of each column of the spectrum, [frames, 129]."""
-    cosines, sines = np.split(basis, 2)
-    graph.constant("cosines", cosines.T)
-    graph.constant("sines", sines.T)
-    axis = graph.constant("axis", np.array([1]))
-    pads = graph.constant("pads", np.array([0, 0, 0, _PADDING]))
-    padded = graph.add("Pad", ["input", pads], "padded", mode="reflect")
-    columns = []
-    for start in range(0, _FRAME + _PADDING - _STFT_WINDOW + 1, _STFT_HOP):
-        at = f"stft.{start}"
-        first = graph.constant(f"{at}.start", np.array([start]))
-        last = graph.constant(f"{at}.end", np.array([start + _STFT_WINDOW]))
-        piece = graph.add("Slice", [padded, first, last, axis], at)
-        squares = []
-        for part in ("cosines", "sines"):
-            value = graph.add("MatMul", [piece, part], f"{at}.{part}")
-            squares.append(graph.add("Mul", [value, value], f"{at}.{part}.square"))
-        power = graph.add("Add", squares, f"{at}.power")
-        columns.append(graph.add("Sqrt", [power], f"{at}.magnitude"))
-    return columns
 
 
 def _convolution(

@@ -1,8 +1,9 @@
 """Where somebody speaks: blocks of waveform -> spans of speech.
 
 The network is Silero VAD v6, its graph laid out for many frames at a time by
-training/voice_network.py. It sees 512 new samples (32 ms) at a time after 64 it has seen before and
-carries an LSTM state, so memory does not grow with the recording. Frames are grouped into batches
+training/voice_network.py. It sees 512 new samples (32 ms) at a time after 64 it has seen before, as
+the magnitudes of their spectrum, and carries an LSTM state, so memory does not grow with the
+recording. Frames are grouped into batches
 of fixed size whatever the blocks, so the spans do not depend on the blocks, bit for bit.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import scipy.fft
 from numpy.typing import NDArray
 
 from stenograf.audio.spans import FRAME_SAMPLES, Span, SpanFinder
@@ -22,6 +24,12 @@ _CONTEXT_SAMPLES = 64
 _BATCH_FRAMES = 256  # 8.2 s
 _BATCH_SAMPLES = _BATCH_FRAMES * FRAME_SAMPLES
 _STATE_SHAPE = (1, 1, 128)
+
+_SEEN_SAMPLES = _CONTEXT_SAMPLES + FRAME_SAMPLES
+_PADDING = 64  # samples, a reflection behind what is seen
+_STFT_WINDOW, _STFT_HOP = 256, 128
+_STFT_STARTS = range(0, _SEEN_SAMPLES + _PADDING - _STFT_WINDOW + 1, _STFT_HOP)
+_HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_STFT_WINDOW) / _STFT_WINDOW)).astype(np.float32)
 
 
 class VoiceDetector:
@@ -62,18 +70,17 @@ class VoiceDetector:
     ) -> Iterator[NDArray[np.float32]]:
         """Probability of speech per frame of FRAME_SAMPLES, in batches of shape (n_frames,)."""
         h = c = np.zeros(_STATE_SHAPE, np.float32)
-        # One buffer for all batches: large ones that come and go between small ones that stay
-        # leave the heap full of holes.
-        buffer = np.zeros((_BATCH_FRAMES, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+        spectrum = _Spectrum(_BATCH_FRAMES)
         context = np.zeros(_CONTEXT_SAMPLES, np.float32)
         for batch in _batches(blocks):
             frames = batch.reshape(-1, FRAME_SAMPLES)
-            inputs = buffer[: len(frames)]
-            np.multiply(frames, np.float32(gain), out=inputs[:, _CONTEXT_SAMPLES:])
-            inputs[0, :_CONTEXT_SAMPLES] = context
-            inputs[1:, :_CONTEXT_SAMPLES] = inputs[:-1, -_CONTEXT_SAMPLES:]
-            context = inputs[-1, -_CONTEXT_SAMPLES:].copy()
-            speech, h, c = self._session.run(None, {"input": inputs, "h": h, "c": c})
+            seen = spectrum.seen[: len(frames)]
+            np.multiply(frames, np.float32(gain), out=seen[:, _CONTEXT_SAMPLES:])
+            seen[0, :_CONTEXT_SAMPLES] = context
+            seen[1:, :_CONTEXT_SAMPLES] = seen[:-1, -_CONTEXT_SAMPLES:]
+            context = seen[-1, -_CONTEXT_SAMPLES:].copy()
+            inputs = {**spectrum.magnitudes(len(frames)), "h": h, "c": c}
+            speech, h, c = self._session.run(None, inputs)
             yield speech.reshape(-1)
 
 
@@ -83,15 +90,46 @@ class VoiceStream:
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._h = self._c = np.zeros(_STATE_SHAPE, np.float32)
-        self._input = np.zeros((1, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+        self._spectrum = _Spectrum(1)
 
     def probability(self, frame: Waveform) -> float:
         """Probability of speech in the next frame, shape (FRAME_SAMPLES,)."""
-        self._input[0, _CONTEXT_SAMPLES:] = frame
-        inputs = {"input": self._input, "h": self._h, "c": self._c}
+        seen = self._spectrum.seen
+        seen[0, _CONTEXT_SAMPLES:] = frame
+        inputs = {**self._spectrum.magnitudes(1), "h": self._h, "c": self._c}
         speech, self._h, self._c = self._session.run(None, inputs)
-        self._input[0, :_CONTEXT_SAMPLES] = frame[-_CONTEXT_SAMPLES:]
+        seen[0, :_CONTEXT_SAMPLES] = frame[-_CONTEXT_SAMPLES:]
         return float(speech.reshape(-1)[0])
+
+
+class _Spectrum:
+    """What the network hears of the frames in `seen`, shape (n_frames, _SEEN_SAMPLES).
+
+    Buffers are made once: large ones that come and go between small ones that stay leave the heap
+    full of holes.
+    """
+
+    def __init__(self, n_frames: int) -> None:
+        self._padded = np.zeros((n_frames, _SEEN_SAMPLES + _PADDING), np.float32)
+        self._window = np.empty((n_frames, _STFT_WINDOW), np.float32)
+        shape = (len(_STFT_STARTS), n_frames, _STFT_WINDOW // 2 + 1)
+        self._magnitudes = np.empty(shape, np.float32)
+        self.seen = self._padded[:, :_SEEN_SAMPLES]
+
+    def magnitudes(self, n_frames: int) -> dict[str, NDArray[np.float32]]:
+        """Of the first frames: one input of the network per column, shape (n_frames, 129).
+
+        They stay as they are until the next call.
+        """
+        padded, window = self._padded[:n_frames], self._window[:n_frames]
+        padded[:, _SEEN_SAMPLES:] = padded[:, _SEEN_SAMPLES - 2 : -2 * _PADDING - 2 : -1]
+        columns = {}
+        for index, start in enumerate(_STFT_STARTS):
+            np.multiply(padded[:, start : start + _STFT_WINDOW], _HANN, out=window)
+            column = self._magnitudes[index, :n_frames]
+            np.abs(scipy.fft.rfft(window), out=column)
+            columns[f"magnitudes.{index}"] = column
+        return columns
 
 
 class Counted:
