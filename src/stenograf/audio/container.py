@@ -26,7 +26,7 @@ DEMUXERS = (
 )  # fmt: skip
 _READ_BYTES = 256 * 1024
 _PROBED_PACKET_BYTES = 4 * 1024  # some dozens are searched for DTS that calls itself PCM
-_PCM_PACKET_BYTES = 128 * 1024
+_PCM_PACKET_BYTES = 512 * 1024  # above what is read at a time FFmpeg copies once less
 _PCM_PROBE_BYTES = 64 * 1024  # nothing is searched for any more
 
 ANOTHER_COPY = "Play the file to check it, or save it as WAV, MP3 or FLAC and try again."

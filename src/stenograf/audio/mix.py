@@ -4,7 +4,7 @@ Mono is the mean of the channels. Resampling is soxr's HQ stream, which librosa 
 files. Frames are collected into blocks of some seconds first: work per frame is what costs.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -169,7 +169,7 @@ def _planes(frame: av.AudioFrame, shape: _Shape) -> _Planes:
 def _mean(shape: _Shape, frames: list[_Planes]) -> Waveform:
     """Mean over channels, integer formats scaled to [-1, 1], float32, shape (n_samples,)."""
     dtype, full_scale = _FORMATS[shape.format]
-    joined = [np.concatenate(plane) for plane in zip(*frames, strict=True)]
+    joined = [_joined(pieces) for pieces in zip(*frames, strict=True)]
     channels = joined if shape.planar else joined[0].reshape(-1, shape.channels).T
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf are dealt with afterwards
         total: NDArray[Any] = channels[0].astype(np.float64 if dtype.itemsize == 8 else np.float32)
@@ -180,3 +180,7 @@ def _mean(shape: _Shape, frames: list[_Planes]) -> Waveform:
         total *= 1.0 / (full_scale * shape.channels)
         mono: Waveform = total.astype(np.float32, copy=False)
     return mono
+
+
+def _joined(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -44,13 +44,15 @@ def knobs(fields: Fields) -> dict[str, dict[str, Any]]:
     `cut={"vad": false}`).
     """
     return {
-        group: {
-            name: value
-            for name in options.model_fields
-            if name not in _OPENAI_OWN
-            and (value := _value(fields, fields.inside(group), name)) not in (None, "")
-        }
-        for group, options in _GROUPS.items()
+        group: _group(fields, fields.inside(group), options) for group, options in _GROUPS.items()
+    }
+
+
+def _group(fields: Fields, nested: Mapping[str, Any], options: type[BaseModel]) -> dict[str, Any]:
+    return {
+        name: value
+        for name in options.model_fields
+        if name not in _OPENAI_OWN and (value := _value(fields, nested, name)) not in (None, "")
     }
 
 

@@ -160,7 +160,7 @@ class RestingEngine(Engine, Protocol):
 
 def is_silent(window: Waveform) -> bool:
     """Whether a window, shape (n_samples,), holds nothing above 16-bit dither."""
-    return window.size == 0 or float(abs(window).max()) <= SILENCE_PEAK
+    return window.size == 0 or max(float(window.max()), -float(window.min())) <= SILENCE_PEAK
 
 
 def sift(

@@ -90,11 +90,11 @@ def _recognize(window: Waveform, options: EngineOptions) -> WindowResult:
 
 def _levels_db(window: Waveform) -> list[float]:
     """The level of each block, the last of which may be shorter."""
-    squares = np.square(window)
-    whole = len(squares) - len(squares) % BLOCK
-    powers = squares[:whole].reshape(-1, BLOCK).mean(axis=1).tolist()
-    if whole < len(squares):
-        powers.append(float(squares[whole:].mean()))
+    whole = len(window) - len(window) % BLOCK
+    blocks, rest = window[:whole].reshape(-1, BLOCK), window[whole:]
+    powers = (np.einsum("ij,ij->i", blocks, blocks) / BLOCK).tolist()
+    if len(rest):
+        powers.append(float(np.dot(rest, rest)) / len(rest))
     return [20 * math.log10(max(math.sqrt(power), 1e-9)) for power in powers]
 
 
