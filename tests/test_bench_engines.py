@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench.common import ROOT
-from bench.engines import checkpoints, formats
+from bench.engines import checkpoints, device, formats
 from bench.engines.__main__ import Run
 from bench.engines.floor import Rates, floor_s
 from bench.engines.report import Table
@@ -93,3 +93,28 @@ def test_a_checkpoint_of_random_weights_says_so_many_tokens(tmp_path: Path) -> N
         texts |= set(told["texts"])
     assert len(texts) == 1
     assert len(texts.pop().split()) == 7
+
+
+@pytest.mark.slow
+def test_the_levers_of_a_device_are_measured_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.compare("cpu", ["nano"], [1, 3], 5, 1, tmp_path)
+    rows = [
+        line.split("|")[2:-1] for line in capsys.readouterr().out.splitlines() if "nano" in line
+    ]
+    assert [(row[1].strip(), int(row[0])) for row in rows] == [
+        (lever, windows) for lever in device.LEVERS for windows in (1, 3)
+    ]
+    assert all(float(row[2]) > 0 for row in rows), rows
+
+
+def test_the_floor_of_a_device_is_bound_by_memory_or_by_arithmetic() -> None:
+    shape = checkpoints.SHAPES["medium"]
+    slow_memory = device.DeviceRates(products=4e14, copied_bytes=1e12, item_bytes=2)
+    fast_memory = device.DeviceRates(products=4e14, copied_bytes=3e12, item_bytes=2)
+    assert slow_memory.floor_s(shape, 16, 100) > fast_memory.floor_s(shape, 16, 100)
+    encoder = fast_memory.floor_s(shape, 16, 0)
+    assert encoder == pytest.approx(16 * fast_memory.floor_s(shape, 1, 0))
+    steps = fast_memory.floor_s(shape, 16, 100) - encoder
+    assert steps < 16 * (fast_memory.floor_s(shape, 1, 100) - encoder / 16)

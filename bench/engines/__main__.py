@@ -56,7 +56,18 @@ def main() -> None:
     MODELS.mkdir(parents=True, exist_ok=True)
     with (MODELS / ".lock").open("w") as lock:  # two at once would measure each other
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _compare(parsed)
+        if parsed.device:
+            _levers(parsed)
+        else:
+            _compare(parsed)
+
+
+def _levers(parsed: argparse.Namespace) -> None:
+    from bench.engines import device  # heavy, and the comparison loads it in processes of its own
+
+    device.compare(
+        parsed.device, parsed.shapes, parsed.batches, parsed.tokens, parsed.rounds, MODELS
+    )
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -108,6 +119,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--engines", nargs="+", choices=[*OURS, HYBRID, *PEERS], default=[*OURS, *PEERS]
     )
+    parser.add_argument(
+        "--device", help="cpu, cuda or cuda:N: our transformers engine there, lever by lever"
+    )
+    parser.add_argument(
+        "--shapes", nargs="+", choices=[*SHAPES, "nano"], default=["medium", "large-v3"]
+    )
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--install-peers", action="store_true", help="make their environment")
     for name in ("markdown", "plot", "json"):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help="write the result there")

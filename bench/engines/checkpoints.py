@@ -38,6 +38,7 @@ class Shape:
     layers: int
     heads: int
     width: int
+    bands: int = _BANDS
 
 
 SHAPES = {
@@ -45,7 +46,9 @@ SHAPES = {
     "base": Shape(6, 8, 512),
     "small": Shape(12, 12, 768),
     "medium": Shape(24, 16, 1024),
+    "large-v3": Shape(32, 20, 1280, 128),  # with the vocabulary of the others
 }
+NANO = Shape(2, 2, 64)  # for tests
 
 
 def checkpoint(name: str, tokens: int, parent: Path) -> Path:
@@ -56,7 +59,7 @@ def checkpoint(name: str, tokens: int, parent: Path) -> Path:
     work = target.with_name(f".{target.name}.new")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    shape = SHAPES[name]
+    shape = NANO if name == "nano" else SHAPES[name]
     _write_tokenizer(work)
     _write_configs(work, shape)
     save_file(_tensors(shape, tokens), work / "model.safetensors", metadata={"format": "pt"})
@@ -76,7 +79,7 @@ def _write_configs(folder: Path, shape: Shape) -> None:
         "encoder_ffn_dim": 4 * shape.width,
         "decoder_ffn_dim": 4 * shape.width,
         "vocab_size": VOCABULARY,
-        "num_mel_bins": _BANDS,
+        "num_mel_bins": shape.bands,
         "max_source_positions": _FRAMES,
         "max_target_positions": _CONTEXT,
         "is_encoder_decoder": True,
@@ -107,7 +110,7 @@ def _write_configs(folder: Path, shape: Shape) -> None:
     }
     processor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
-        "feature_size": _BANDS,
+        "feature_size": shape.bands,
         "chunk_length": 30,
         "hop_length": 160,
         "n_fft": 400,
@@ -198,7 +201,7 @@ def _tensors(shape: Shape, tokens: int) -> dict[str, NDArray[np.float16]]:
         return (rng.standard_normal(size, dtype=np.float32) * scale).astype(np.float16)
 
     found: dict[str, Any] = {
-        "encoder.conv1.weight": normal(width, _BANDS, 3),
+        "encoder.conv1.weight": normal(width, shape.bands, 3),
         "encoder.conv1.bias": normal(width),
         "encoder.conv2.weight": normal(width, width, 3),
         "encoder.conv2.bias": normal(width),

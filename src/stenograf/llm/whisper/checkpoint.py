@@ -37,6 +37,11 @@ class Checkpoint:
     generation: Mapping[str, Any]
 
     @property
+    def dtype(self) -> str:
+        """Number format that its weights are stored in, as its author says; may be empty."""
+        return str(self.config.get("dtype") or self.config.get("torch_dtype") or "")
+
+    @property
     def knows_timestamps(self) -> bool:
         """Whether its author configured timestamps; fine-tunes of 2022 forgot how to write them."""
         return "no_timestamps_token_id" in self.generation

@@ -25,7 +25,7 @@ class LogMel:
 
     def __init__(self, bands: int, frames: int) -> None:
         self.frames = frames
-        self._bands = bands
+        self.bands = bands
         self._filters = mel_filters(bands)
         angles = 2 * np.pi * np.arange(FFT) / FFT
         self._hann = (0.5 - 0.5 * np.cos(angles)).astype(np.float32)
@@ -37,7 +37,7 @@ class LogMel:
 
     def __call__(self, windows: Sequence[Waveform]) -> NDArray[np.float32]:
         """Features of windows, each float32 (n_samples,), padded with silence."""
-        features = np.empty((len(windows), self._bands, self.frames), dtype=np.float32)
+        features = np.empty((len(windows), self.bands, self.frames), dtype=np.float32)
         for target, window in zip(features, windows, strict=True):
             self._fill(target, window)
         return features

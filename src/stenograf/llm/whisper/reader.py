@@ -13,7 +13,7 @@ from stenograf.llm.whisper.alignment_heads import Heads
 from stenograf.llm.whisper.ladder import Rung
 from stenograf.llm.whisper.phrases import STEP_SAMPLES
 from stenograf.llm.whisper.rules import STEP_S, LogitRules
-from stenograf.llm.whisper.search import Hypothesis, HostSearch, Search, Task, log_sum_exp
+from stenograf.llm.whisper.search import HostSearch, Hypothesis, Search, Task, log_sum_exp
 from stenograf.llm.whisper.sound import Sound
 from stenograf.llm.whisper.vocabulary import Vocabulary
 from stenograf.llm.whisper.words import token_borders

@@ -225,6 +225,7 @@ class Beam:
 
     @property
     def going(self) -> bool:
+        """Whether it may still find something better."""
         return bool(self.live) and len(self.done) < self.beams
 
     def grow(self, tokens: NDArray[np.int64], logprobs: NDArray[np.float32]) -> list[int]:
@@ -248,6 +249,7 @@ class Beam:
         return parents
 
     def best(self) -> Hypothesis:
+        """The likeliest by mean, one without a loop if there is any."""
         return max(self.done or self.live, key=lambda h: (not h.loop, h.avg_logprob))
 
 

@@ -7,7 +7,6 @@ the way are part of the recording, as they are in a CUDA graph; looking at a val
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from stenograf.contract.errors import Cancelled
-from stenograf.llm.engines.base import Stop
+from stenograf.llm.engines.base import Stop, never
 from stenograf.llm.whisper.graphs import Graphs
 from stenograf.llm.whisper.rules import LogitRules
 from stenograf.llm.whisper.search import Beam, Draws, Hypothesis, Task, extend
@@ -54,6 +54,13 @@ class TorchSearch:
         if self._decoder.reserve(rows):
             self._graphs.forget()
             self._make_rows(rows)
+
+    def try_out(self, windows: int) -> None:
+        """Decode a little of so many windows, so that what is recorded or chosen on first use is
+        there."""
+        start = [self._vocabulary.start]
+        task = Task(range(windows), [start] * windows, -1, [2] * windows)
+        self.sample(task, LogitRules(self._vocabulary, [0] * windows, timestamps=False), 0.0, never)
 
     def _make_rows(self, rows: int) -> None:
         device = self._decoder.device
