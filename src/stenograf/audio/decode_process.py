@@ -95,11 +95,13 @@ def _error(answer: Any, returncode: int | None, complaints: bytes) -> StenografE
         if answer.get("detail"):
             _LOGGER.error("decoding failed unexpectedly: %s", answer["detail"])
         return by_code(answer["code"])(answer["message"], hint=answer["hint"])
+    if returncode is None:  # who would tell has been killed, and the process with it
+        return OutOfResources("Decoding was ended from outside, as happens where memory runs out.")
     if returncode == -signal.SIGXCPU:
         return _too_slow(None)
     if returncode == -signal.SIGKILL:
         return OutOfResources("The server ran out of memory while decoding this file.")
-    if returncode is not None and returncode < 0:
+    if returncode < 0:
         return UndecodableAudio(
             "The file is damaged in a way that crashes its decoder.",
             hint="Convert it to WAV, MP3 or FLAC and try again.",
