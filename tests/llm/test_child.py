@@ -120,6 +120,19 @@ def test_who_gave_up_is_let_go_and_the_next_answer_is_the_right_one(
         engine.transcribe([NOISE], EngineOptions(), lambda: time.monotonic() - began > 0.3)
 
 
+def test_a_process_that_hangs_is_ended_and_the_next_request_loads_again(tmp_path: Path) -> None:
+    engine = ChildEngine(settings(tmp_path, fake_delay_s=0.2), quiet, hung_after_s=0.5)
+    try:
+        os.kill(hung := engine.pid, signal.SIGSTOP)
+        with pytest.raises(Cancelled):
+            engine.transcribe([NOISE], EngineOptions(), lambda: True)
+        assert gone(hung)
+        [result] = engine.transcribe([NOISE], EngineOptions())
+        assert result.segments
+    finally:
+        engine.close()
+
+
 def test_what_cannot_be_loaded_is_told_in_its_own_words(tmp_path: Path) -> None:
     missing = settings(tmp_path, engine="transformers", model=str(tmp_path / "nothing"))
     with pytest.raises(StenografError, match="nothing") as failure:

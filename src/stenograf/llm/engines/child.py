@@ -7,9 +7,11 @@ out-of-memory killer, ends there and costs one batch.
 
 import contextlib
 import logging
+import math
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.02  # whether the caller gave up
 _END_S = 3.0
+_HUNG_AFTER_S = 600.0  # without an answer to "stop"; a large batch's encoder cannot be interrupted
 # Not `-m`: what is pickled must come from a module of the same name on both sides.
 _PROGRAM = "from stenograf.llm.engines.child import main; main()"
 
@@ -99,8 +102,12 @@ class ChildEngine:
     Raises on construction what loading raises. Beside the Engine protocol it can `rest`.
     """
 
-    def __init__(self, settings: EngineSettings, report: Report) -> None:
+    def __init__(
+        self, settings: EngineSettings, report: Report, hung_after_s: float = _HUNG_AFTER_S
+    ) -> None:
+        """A process that was told to stop and says nothing for `hung_after_s` is ended."""
         self._settings = settings
+        self._hung_after_s = hung_after_s
         self._shelf = Shelf()
         self._process, self._pipe = _start(settings, self._shelf)
         self._loading = True
@@ -170,16 +177,22 @@ class ChildEngine:
                 raise _unexpected(answer)
 
     def _answer(self, stop: Stop) -> object:
-        told = False
+        hung_at = math.inf
 
-        def given_up() -> bool:
-            nonlocal told
-            if not told and stop():
-                told = True
+        def hung() -> bool:
+            nonlocal hung_at
+            if hung_at == math.inf and stop():
+                hung_at = time.monotonic() + self._hung_after_s
                 self._send(_Stop())
-            return False  # the process answers soon, and that answer must not be left in the pipe
+            # It answers soon, and that answer must not be left in the pipe.
+            return time.monotonic() > hung_at
 
-        return self._receive(given_up)
+        try:
+            return self._receive(hung)
+        except Cancelled:
+            logger.error("the model's process does not answer and is ended")
+            self._end()
+            raise
 
     def _receive(self, stop: Stop) -> object:
         """The next message. Raises Cancelled when `stop()` says so, and what the death of the
