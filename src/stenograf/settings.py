@@ -166,8 +166,8 @@ class LlmSettings(_Settings):
     )
     torch_dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto",
-        description="weights in memory: auto is float32 on CPU, float16 on GPU, bfloat16 there if the "
-        "checkpoint is stored so",
+        description="weights in memory: auto is float32 on CPU, float16 on GPU, bfloat16 there if "
+        "the checkpoint is stored so",
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
