@@ -246,7 +246,14 @@ def settings(tmp_path: Path) -> EngineSettings:
 
 
 def texts(results: list[WindowResult]) -> list[object]:
-    return [(r.language, [(s.text, s.words) for s in r.segments]) for r in results]
+    return [
+        (r.language, [(s.text, [(w.text, w.start, w.end) for w in s.words]) for s in r.segments])
+        for r in results
+    ]
+
+
+def probabilities(results: list[WindowResult]) -> list[float | None]:
+    return [w.probability for r in results for s in r.segments for w in s.words]
 
 
 @pytest.mark.parametrize("ways", [Ways(True, True, False), Ways(False, True, True)])
@@ -255,7 +262,10 @@ def test_no_way_changes_the_transcript(ways: Ways, settings: EngineSettings) -> 
     ours, other = (load_hf_whisper(settings, lambda *_: None, each) for each in (None, ways))
     for decode in (DecodeOptions(language="auto"), DecodeOptions(language="ru", beam_size=2)):
         options = EngineOptions(decode)
-        assert texts(ours.transcribe(batch, options)) == texts(other.transcribe(batch, options))
+        expected, found = (engine.transcribe(batch, options) for engine in (ours, other))
+        assert texts(found) == texts(expected)
+        assert len(probabilities(expected)) > 3
+        assert probabilities(found) == pytest.approx(probabilities(expected), abs=1e-4)
 
 
 def test_after_memory_ran_out_it_goes_on(settings: EngineSettings) -> None:

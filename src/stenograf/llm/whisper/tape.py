@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from stenograf.llm.whisper.graphs import Work
 
 _Noted = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any]
-_LOOKS = ("_local_scalar_dense", "nonzero", "masked_select")
+_LOOKS = ("_local_scalar_dense", "item", "nonzero", "masked_select")
 
 
 class HostLook(RuntimeError):
