@@ -7,7 +7,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stenograf.contract.jobs import Stage
 from stenograf.contract.pcm import SAMPLE_RATE
 
 from . import recordings
+from .decoders import Decoders
 from .desk import Desk, until
 from .model_server import Asked, ModelServer, Reply, heard, quick
 from .recordings import LONG_S, SPEECH_S
@@ -50,6 +51,15 @@ def windows(long_recording: bytes) -> Sequence[bytes]:
     return found
 
 
+@pytest.fixture
+def decoders(desk: Desk) -> Iterator[Decoders]:
+    """Slow until they are released: not before the first window is asked for is all decoded."""
+    found = Decoders(desk.house.settings.data_dir, SPEECH_S + 30.0)
+    found.slow_down()
+    yield found
+    found.release()
+
+
 class Witness:
     """A model that notes whether the backend knew the recording's length when it was asked."""
 
@@ -72,9 +82,21 @@ class Witness:
 
 
 def test_windows_are_recognized_while_the_file_is_decoded(
-    desk: Desk, model: ModelServer, long_recording: bytes, windows: Sequence[bytes]
+    desk: Desk,
+    decoders: Decoders,
+    model: ModelServer,
+    long_recording: bytes,
+    windows: Sequence[bytes],
 ) -> None:
     witness = Witness(desk, model)
+    answer = model.answer
+
+    def answer_and_release(asked: Asked) -> Reply:
+        reply = answer(asked)
+        decoders.release()
+        return reply
+
+    model.answer = answer_and_release
     job_id = witness.submit(long_recording, AS_IS)
     view = desk.wait(job_id, timeout_s=120)
     assert view["status"] == "completed"
@@ -159,7 +181,11 @@ def test_a_damaged_end_gives_what_was_decoded(desk: Desk, short_recording: bytes
 
 @either_gain
 def test_cancel_while_decoding_and_recognizing_ends_everything(
-    desk: Desk, model: ModelServer, long_recording: bytes, options: dict[str, Any]
+    desk: Desk,
+    decoders: Decoders,
+    model: ModelServer,
+    long_recording: bytes,
+    options: dict[str, Any],
 ) -> None:
     model.answer = lambda asked: Reply(body=heard(asked), delay_s=30)
     job_id = desk.submit(long_recording, options)["id"]

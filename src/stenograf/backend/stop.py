@@ -22,7 +22,7 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Set once, read by everybody; the first reason wins unless a stronger one follows.
+    """Set once, read by everybody; the first reason wins, but a cancel wins over all of them.
 
     One `within` another is for a part of that work: it is also set when that one is.
     """
@@ -50,7 +50,8 @@ class Stop:
 
     def set(self, reason: Reason) -> None:
         """End the work; a drain may be hardened into a cancel, nothing is softened."""
-        if not self._event.is_set() or self._reason is Reason.DRAINED:
+        first = not self._event.is_set() or self._reason is Reason.DRAINED
+        if first or reason is Reason.CANCELLED:
             self._reason = reason
         self._event.set()
 

@@ -65,6 +65,8 @@ class Worker:
         finally:
             with self._changed:
                 del self._running[claim.id]
+                if stop.reason is Reason.CANCELLED:  # also where the lease was found lost first
+                    self.forget(claim.id)
                 self._changed.notify_all()
             self._publish(claim.id)
         return True
@@ -168,8 +170,6 @@ class Worker:
         if reason is Reason.DRAINED:
             with _leaving(claim):
                 self._ledger.release(claim)
-        elif reason is Reason.CANCELLED:
-            self.forget(claim.id)
 
     def _postpone(self, claim: Claim, error: ModelNotReady) -> None:
         policy = error.retry
