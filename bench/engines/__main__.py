@@ -122,9 +122,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--device", help="cpu, cuda or cuda:N: our transformers engine there, lever by lever"
     )
-    parser.add_argument(
-        "--shapes", nargs="+", choices=[*SHAPES, "nano"], default=["medium", "large-v3"]
-    )
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["medium", "large-v3"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--install-peers", action="store_true", help="make their environment")
     for name in ("markdown", "plot", "json"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.engines.checkpoints import NANO, SHAPES, VOCABULARY, Shape, checkpoint
+from bench.engines.checkpoints import SHAPES, VOCABULARY, Shape, checkpoint
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, SAMPLE_RATE
 from stenograf.llm.engines.base import Engine, EngineOptions
@@ -111,9 +111,8 @@ def _measured(
     )
     engine = load_hf_whisper(settings, lambda *_: None, ways)
     rates = device_rates(torch.device(device), getattr(torch, engine.capabilities.dtype))
-    size = NANO if shape == "nano" else SHAPES[shape]
     for windows in batches:
-        floor_s = rates.floor_s(size, windows, tokens)
+        floor_s = rates.floor_s(SHAPES[shape], windows, tokens)
         try:
             seconds = _batch_s(engine, windows, tokens, rounds)
         except Exception as exc:

@@ -21,6 +21,7 @@ from stenograf.contract.pcm import SAMPLE_RATE, to_s16
 from ..audio.sounds import babble, tone
 
 SPEECH_S = 100
+TOLD_S = SPEECH_S + 30.0  # so much is to be decoded before the end of the speech is known
 LONG_S = 900
 _HIGH = 3  # times the samples: more to decode and no more to hear
 Sound = NDArray[np.float32]

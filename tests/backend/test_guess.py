@@ -23,7 +23,6 @@ from .model_server import Asked, ModelServer, Reply, heard
 
 DEFAULT = {"cut": {"chunk_size_s": 10}}
 AS_IS = {"normalize": {"method": "as is"}, **DEFAULT}
-MORE_S = 30.0  # silence that must be heard before the speech is known to be at its end
 KEPT_WAITING_S = 60.0  # nobody who waits for it is done in time
 
 
@@ -56,7 +55,7 @@ class Guesses:
         self.early: Callable[[Asked], Reply] = lambda asked: Reply(body=heard(asked))
         self.late: Callable[[Asked], Reply] = lambda asked: Reply(body=heard(asked))
         self.job_id = ""
-        self._decoders = Decoders(desk.house.settings.data_dir, recordings.SPEECH_S + MORE_S)
+        self._decoders = Decoders(desk.house.settings.data_dir, recordings.TOLD_S)
         self._desk = desk
         self._model = model
         self._begun = threading.Event()
@@ -303,7 +302,7 @@ def test_a_killed_service_has_lost_only_its_guesses(tmp_path: Path, model: Model
     path.write_bytes(content)
     killed = threading.Event()
     with backend_process(tmp_path, model.url) as backend:
-        decoders = Decoders(tmp_path, recordings.SPEECH_S + MORE_S, backend.popen.pid)
+        decoders = Decoders(tmp_path, recordings.TOLD_S, backend.popen.pid)
         decoders.slow_down()
 
         def kill_at_the_second(asked: Asked) -> Reply:

@@ -54,7 +54,7 @@ def windows(long_recording: bytes) -> Sequence[bytes]:
 @pytest.fixture
 def decoders(desk: Desk) -> Iterator[Decoders]:
     """Slow until they are released: not before the first window is asked for is all decoded."""
-    found = Decoders(desk.house.settings.data_dir, SPEECH_S + 30.0)
+    found = Decoders(desk.house.settings.data_dir, recordings.TOLD_S)
     found.slow_down()
     yield found
     found.release()

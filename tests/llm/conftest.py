@@ -4,7 +4,6 @@ import base64
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.llm.engine_settings import engine_settings
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from stenograf.contract.pcm import SAMPLE_RATE, Waveform
-from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.hf_whisper import HfWhisper, load_hf_whisper
 from stenograf.llm.native.build import build
 from stenograf.llm.native.library import Library
@@ -163,16 +162,8 @@ def load_engine(tmp_path: Path) -> Callable[[Path], HfWhisper]:
     """Loads a checkpoint folder with the transformers engine, one thread."""
 
     def load(folder: Path, **overrides: Any) -> HfWhisper:
-        settings = EngineSettings(
-            engine="transformers",
-            model=str(folder),
-            dtype="auto",
-            device="cpu",
-            threads=1,
-            data_dir=tmp_path / "data",
-            hf_home=tmp_path / "hf",
-        )
-        return load_hf_whisper(replace(settings, **overrides), lambda *_: None)
+        settings = engine_settings("transformers", folder, tmp_path / "data", **overrides)
+        return load_hf_whisper(settings, lambda *_: None)
 
     return load
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import ctranslate2
 import pytest
 import requests
+from tests.llm.engine_settings import engine_settings
 from tests.servers import EMBEDDED_MODEL, llm_process
 
 from stenograf.llm.engines.base import EngineUnfit
@@ -18,15 +19,7 @@ WITH_GPU = ctranslate2.get_cuda_device_count() > 0
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EngineSettings:
-    return EngineSettings(
-        engine="auto",
-        model=str(EMBEDDED_MODEL),
-        dtype="auto",
-        device="cpu",
-        threads=1,
-        data_dir=tmp_path / "data",
-        hf_home=tmp_path / "hf",
-    )
+    return engine_settings("auto", EMBEDDED_MODEL, tmp_path / "data")
 
 
 def names(settings: EngineSettings) -> list[str]:

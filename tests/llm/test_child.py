@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from tests.llm.engine_settings import engine_settings
 
 from stenograf.contract.errors import Cancelled, OutOfResources, StenografError
 from stenograf.llm.app import create_app
@@ -22,17 +25,8 @@ from stenograf.settings import LlmSettings
 NOISE = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
 
 
-def settings(tmp_path: Path, **changes: object) -> EngineSettings:
-    values = {
-        "engine": "fake",
-        "model": "fake",
-        "dtype": "auto",
-        "device": "cpu",
-        "threads": 1,
-        "data_dir": tmp_path,
-        "hf_home": tmp_path,
-    }
-    return EngineSettings(**values | changes)  # type: ignore[arg-type]
+def settings(tmp_path: Path, **changes: Any) -> EngineSettings:
+    return replace(engine_settings("fake", "fake", tmp_path), **changes)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import pytest
+from tests.llm.engine_settings import engine_settings
 from tests.llm.recordings import windows
 from tests.servers import EMBEDDED_MODEL
 from tests.waiting import all_at_once
@@ -49,15 +50,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def base(data_dir: Path) -> EngineSettings:
-    return EngineSettings(
-        engine="ctranslate2",
-        model=str(EMBEDDED_MODEL),
-        dtype="auto",
-        device="cpu",
-        threads=1,
-        data_dir=data_dir,
-        hf_home=data_dir / "hf",
-    )
+    return engine_settings("ctranslate2", EMBEDDED_MODEL, data_dir)
 
 
 @pytest.fixture(scope="session")

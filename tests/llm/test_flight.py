@@ -4,9 +4,9 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
 from http.client import HTTPConnection
 from typing import Any
 
@@ -25,6 +25,7 @@ from stenograf.llm.engines.fake import FakeEngine
 from .test_api import ROUTE, Tone, post, running, service, settings
 
 WINDOW_S = 30
+Answer = Future[Any]
 
 
 class Watched(FakeEngine):
@@ -139,34 +140,35 @@ def test_a_client_that_hangs_up_ends_all_of_it(sound: bytes, tone: Tone) -> None
     assert len(engine.batches) - engine.given_up == 2  # the one to warm up, and the short one
 
 
-def test_it_leaves_places_in_the_queue_to_others(sound: bytes, tone: Tone) -> None:
+@contextmanager
+def beside_it(
+    sound: bytes, tone: Tone, **overrides: Any
+) -> Iterator[tuple[threading.Event, Answer, list[Answer]]]:
+    """A long sound whose first batch stands before the gate, and the six clips that came since."""
     engine = Watched()
-    with (
-        patient(engine, llm_max_batch=8, llm_queue_size=8) as client,
-        ThreadPoolExecutor(8) as pool,
-    ):
+    with patient(engine, **overrides) as client, ThreadPoolExecutor(8) as pool:
         engine.gate.clear()
-        long = pool.submit(post, client, sound)
-        until(lambda: len(engine.batches) == 2)
-        clips = [pool.submit(post, client, wav_bytes(tone(1.0))) for _ in range(6)]
+        try:
+            long = pool.submit(post, client, sound)
+            until(lambda: len(engine.batches) == 2)
+            clip = wav_bytes(tone(1.0))
+            yield engine.gate, long, [pool.submit(post, client, clip) for _ in range(6)]
+        finally:
+            engine.gate.set()
+
+
+def test_it_leaves_places_in_the_queue_to_others(sound: bytes, tone: Tone) -> None:
+    with beside_it(sound, tone, llm_max_batch=8, llm_queue_size=8) as (gate, long, clips):
         time.sleep(0.5)
         assert not any(clip.done() for clip in clips)  # refused ones would be
-        engine.gate.set()
+        gate.set()
         assert [clip.result().status_code for clip in clips] == [200] * 6
         assert long.result().status_code == 200
 
 
 def test_what_has_begun_is_not_refused_in_its_middle(sound: bytes, tone: Tone) -> None:
-    engine = Watched()
-    with (
-        patient(engine, llm_max_batch=1, llm_queue_size=2) as client,
-        ThreadPoolExecutor(8) as pool,
-    ):
-        engine.gate.clear()
-        long = pool.submit(post, client, sound)
-        until(lambda: len(engine.batches) == 2)
-        clips = [pool.submit(post, client, wav_bytes(tone(1.0))) for _ in range(6)]
+    with beside_it(sound, tone, llm_max_batch=1, llm_queue_size=2) as (gate, long, clips):
         until(lambda: sum(clip.done() for clip in clips) >= 4)
-        engine.gate.set()
+        gate.set()
         assert long.result().status_code == 200
         assert {clip.result().status_code for clip in clips} == {200, 429}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.llm.engine_settings import engine_settings
 from tests.llm.native_models import ODD, exercise, features, random_model
 from tests.servers import EMBEDDED_MODEL, ROOT
 from transformers import WhisperForConditionalGeneration
@@ -271,15 +272,7 @@ def test_a_closed_model_is_not_used(native_library: Library) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EngineSettings:
-    return EngineSettings(
-        engine="native",
-        model=str(EMBEDDED_MODEL),
-        dtype="auto",
-        device="cpu",
-        threads=2,
-        data_dir=tmp_path,
-        hf_home=tmp_path / "hf",
-    )
+    return engine_settings("native", EMBEDDED_MODEL, tmp_path, threads=2)
 
 
 @pytest.fixture

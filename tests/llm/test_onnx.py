@@ -24,6 +24,7 @@ from stenograf.llm.engines.onnx import OnnxEngine, load_onnx
 from stenograf.llm.engines.onnx_files import find
 from stenograf.llm.engines.token_times import Token, segments
 
+from .engine_settings import engine_settings
 from .tone_models import FRAME_S, ctc_folder, pause, rnnt_folder, tone
 
 ROUTE = "/v1/audio/transcriptions"
@@ -52,15 +53,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def settings(folders: dict[str, Path], tmp_path: Path) -> EngineSettings:
-    return EngineSettings(
-        engine="onnx",
-        model=str(folders["ctc"]),
-        dtype="auto",
-        device="cpu",
-        threads=1,
-        data_dir=tmp_path / "data",
-        hf_home=tmp_path / "hf",
-    )
+    return engine_settings("onnx", folders["ctc"], tmp_path / "data")
 
 
 @pytest.fixture

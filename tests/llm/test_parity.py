@@ -6,6 +6,7 @@ from dataclasses import replace
 import jiwer
 import numpy as np
 import pytest
+from tests.llm.engine_settings import engine_settings
 from tests.llm.recordings import mono_recordings, windows
 from tests.servers import EMBEDDED_MODEL, SAMPLES
 
@@ -36,16 +37,7 @@ GUARD = GuardOptions(logprob_threshold=-1000, compression_ratio_threshold=1000)
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> EngineSettings:
-    data = tmp_path_factory.mktemp("parity")
-    return EngineSettings(
-        engine="transformers",
-        model=str(EMBEDDED_MODEL),
-        dtype="auto",
-        device="cpu",
-        threads=1,  # PyTorch's threads wait for each other where cores are shared
-        data_dir=data,
-        hf_home=data / "hf",
-    )
+    return engine_settings("transformers", EMBEDDED_MODEL, tmp_path_factory.mktemp("parity"))
 
 
 def load(settings: EngineSettings, name: str) -> Engine:

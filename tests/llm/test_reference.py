@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from bench.engines.formats import dims, openai_name
+from tests.llm.engine_settings import engine_settings
 
 from stenograf.contract.options import DecodeOptions, GuardOptions
 from stenograf.contract.pcm import MAX_WINDOW_SAMPLES, Waveform
 from stenograf.llm.engines.base import EngineOptions, never
-from stenograf.llm.engines.factory import EngineSettings
 from stenograf.llm.engines.hf_whisper import HfWhisper, load_hf_whisper
 from stenograf.llm.whisper.alignment_heads import alignment_heads
 from stenograf.llm.whisper.decoder import listen
@@ -38,15 +38,7 @@ class Pair:
 def pair(old_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Pair:
     folder = old_checkpoint(confident=True)
     data = tmp_path_factory.mktemp("data")
-    settings = EngineSettings(
-        engine="transformers",
-        model=str(folder),
-        dtype="float32",
-        device="cpu",
-        threads=1,
-        data_dir=data,
-        hf_home=data,
-    )
+    settings = engine_settings("transformers", folder, data, dtype="float32")
     ours = load_hf_whisper(settings, lambda *_: None)
     config = json.loads((folder / "config.json").read_text())
     theirs = whisper.model.Whisper(whisper.model.ModelDimensions(**dims(config))).eval()

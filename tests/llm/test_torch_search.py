@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.llm.engine_settings import engine_settings
 from tests.llm.recordings import windows
 from tests.servers import EMBEDDED_MODEL
 
@@ -234,15 +235,7 @@ class TestGraphs:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EngineSettings:
-    return EngineSettings(
-        engine="transformers",
-        model=str(EMBEDDED_MODEL),
-        dtype="auto",
-        device="cpu",
-        threads=1,
-        data_dir=tmp_path,
-        hf_home=tmp_path,
-    )
+    return engine_settings("transformers", EMBEDDED_MODEL, tmp_path)
 
 
 def texts(results: list[WindowResult]) -> list[object]:

@@ -3,8 +3,8 @@
 The network is Silero VAD v6, its graph laid out for many frames at a time by
 training/voice_network.py. It sees 512 new samples (32 ms) at a time after 64 it has seen before, as
 the magnitudes of their spectrum, and carries an LSTM state, so memory does not grow with the
-recording. Frames are grouped into batches
-of fixed size whatever the blocks, so the spans do not depend on the blocks, bit for bit.
+recording. Frames are grouped into batches of fixed size whatever the blocks, so the spans do not
+depend on the blocks, bit for bit.
 """
 
 from collections.abc import Iterable, Iterator

@@ -94,27 +94,11 @@ class Connection:
         headers = {**self._headers, **(more or {})}
         if media_type:
             headers["Content-Type"] = media_type
-        reused = self._connection is not None
-        try:
-            return self._exchange(method, path, body, headers, timeout_s, overdue)
-        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-            if not reused:
-                raise Unavailable("The model service broke the connection off.") from None
-            return self._again(method, path, body, headers, timeout_s, overdue)
-
-    def _again(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
-        timeout_s: float,
-        overdue: Callable[[], bool],
-    ) -> Answer:
-        try:
-            return self._exchange(method, path, body, headers, timeout_s, overdue)
-        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-            raise Unavailable("The model service broke the connection off.") from None
+        tries = 1 if self._connection is None else 2
+        for _ in range(tries):
+            with suppress(ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+                return self._exchange(method, path, body, headers, timeout_s, overdue)
+        raise Unavailable("The model service broke the connection off.")
 
     def _exchange(
         self,

@@ -33,16 +33,19 @@ from stenograf.contract.transcript import Transcript
 
 _R = RecognitionRow
 
+
+def _holds(columns: Any, claimed_id: Any, owner: Any) -> tuple[Any, ...]:
+    """That a recognition is under way at this owner; `columns` are those of its table or row."""
+    running = columns.status == JobStatus.RUNNING
+    return columns.id == claimed_id, running, columns.lease_owner == owner
+
+
 # What happens for every window is put together once, and on the tables themselves: building a
 # statement, and an object for the row, would take longer than the database does.
 _recognitions, _windows = (Base.metadata.tables[name] for name in ("recognitions", "windows"))
 _COUNT_WINDOW = (
     update(_recognitions)
-    .where(
-        _recognitions.c.id == bindparam("claimed_id"),
-        _recognitions.c.status == JobStatus.RUNNING,
-        _recognitions.c.lease_owner == bindparam("owner"),
-    )
+    .where(*_holds(_recognitions.c, bindparam("claimed_id"), bindparam("owner")))
     .values(
         windows_done=_recognitions.c.windows_done + 1,
         done=_recognitions.c.done + bindparam("n_samples"),
@@ -338,6 +341,4 @@ def _uploads(recognition_id: str) -> Select[Any]:
 
 
 def _held(claim: Claim) -> Update:
-    return update(_R).where(
-        _R.id == claim.id, _R.status == JobStatus.RUNNING, _R.lease_owner == claim.owner
-    )
+    return update(_R).where(*_holds(_R, claim.id, claim.owner))

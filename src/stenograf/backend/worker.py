@@ -3,8 +3,7 @@
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from stenograf.backend import pipeline
@@ -115,22 +114,33 @@ class Worker:
 
     def _process(self, claim: Claim, stop: Stop) -> None:
         try:
-            self._run(claim, stop)
-        except Stopped as stopped:
-            self._stopped(claim, stopped.reason)
+            self._attempt(claim, stop)
         except LostLease:
             _log.info("recognition %s went to somebody else", claim.id)
+
+    def _attempt(self, claim: Claim, stop: Stop) -> None:
+        """Run, and say what the end means. Raises LostLease."""
+        try:
+            self._run(claim, stop)
+        except LostLease:
+            raise
+        except Stopped as stopped:
+            if stopped.reason is Reason.DRAINED:
+                self._ledger.release(claim)
         except Gone:
             # Its job was removed just now; the next claim sees whether another has the recording.
-            with _leaving(claim):
-                self._ledger.release(claim)
+            self._ledger.release(claim)
         except ModelNotReady as error:
-            self._postpone(claim, error)
+            self._ledger.postpone(claim, error, error.retry.delay_s if error.retry else 0.0)
         except StenografError as error:
             self._fail(claim, error)
         except Exception as error:
             _log.exception("recognition %s failed", claim.id)
-            self._fail_for(claim, shortage(error))
+            short = shortage(error)
+            if isinstance(short, Unavailable):  # the database: no fault of the recording
+                self._ledger.postpone(claim, short, _DATABASE_AWAY_S)
+            else:
+                self._fail(claim, short or _internal())
 
     def _run(self, claim: Claim, stop: Stop) -> None:
         model = claim.options.model or self._identify(claim)
@@ -166,37 +176,10 @@ class Worker:
             return None
         return model
 
-    def _stopped(self, claim: Claim, reason: Reason) -> None:
-        if reason is Reason.DRAINED:
-            with _leaving(claim):
-                self._ledger.release(claim)
-
-    def _postpone(self, claim: Claim, error: ModelNotReady) -> None:
-        policy = error.retry
-        delay_s = policy.delay_s if policy else 0.0
-        with _leaving(claim):
-            self._ledger.postpone(claim, error, delay_s)
-
-    def _fail_for(self, claim: Claim, short: StenografError | None) -> None:
-        if isinstance(short, Unavailable):  # the database: no fault of the recording
-            with _leaving(claim):
-                self._ledger.postpone(claim, short, _DATABASE_AWAY_S)
-        else:
-            self._fail(claim, short or _internal())
-
     def _fail(self, claim: Claim, error: StenografError) -> None:
         _log.warning("recognition %s: %s: %s", claim.id, error.code, error.message)
-        with _leaving(claim):
-            if self._ledger.fail(claim, error):
-                self.forget(claim.id)
-
-
-@contextmanager
-def _leaving(claim: Claim) -> Iterator[None]:
-    try:
-        yield
-    except LostLease:
-        _log.info("recognition %s went to somebody else", claim.id)
+        if self._ledger.fail(claim, error):
+            self.forget(claim.id)
 
 
 def _internal() -> StenografError:
