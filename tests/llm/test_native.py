@@ -88,17 +88,20 @@ def test_encoder_states(ours: Model, theirs: Any, mel: Floats) -> None:
 
 
 def test_logits_of_a_prefix_and_of_steps(ours: Model, heard: Sound, mel: Floats) -> None:
-    tokens = np.array([[769, 775, 800, 5, 9, 100]])
-    with torch.inference_mode():
-        expected = heard.steps([0]).feed(tokens)
     window = ours.hear(mel)
-    at_once = ours.decode([window]).feed(tokens)
-    rows = ours.decode([window])
-    for token in tokens[0]:
-        stepped = rows.feed(np.array([[token]]))
-    assert np.array_equal(at_once, stepped)
-    apart = np.abs(at_once - expected).mean() / expected.std()
-    assert apart < (0.01 if ours.shape.precise else 0.15)
+    apart = []
+    for prefix in np.random.default_rng(3).integers(3, 700, (9, 6)):
+        tokens = np.array([[769, 775, 800, *prefix]])
+        with torch.inference_mode():
+            expected = heard.steps([0]).feed(tokens)
+        at_once = ours.decode([window]).feed(tokens)
+        rows = ours.decode([window])
+        for token in tokens[0]:
+            stepped = rows.feed(np.array([[token]]))
+        assert np.array_equal(at_once, stepped)
+        apart.append(np.abs(at_once - expected).mean() / expected.std())
+    # what 8 bits do to one odd prefix is chance: rounding anew moves it by a factor of two
+    assert np.median(apart) < (0.003 if ours.shape.precise else 0.2), apart
 
 
 def test_cross_attention(ours: Model, heard: Sound, mel: Floats) -> None:

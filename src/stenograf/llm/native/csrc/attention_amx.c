@@ -5,7 +5,7 @@
 
 #include "variant.h"
 
-enum { TILE = 16 * 32 }; /* a tile: 16 rows of 16 pairs of bfloat16 */
+enum { AHEAD = 16, TILE = 16 * 32 }; /* a tile: 16 rows of 16 pairs of bfloat16 */
 
 /* Keys and values are laid out tile by tile: a tile holds 32 of the summed dimension in pairs
  * against 16 columns. Scores are (QUERIES, padded) float32, chances the same in bfloat16. */
@@ -51,6 +51,13 @@ static inline __mmask16 first_n(int n)
     return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
 }
 
+/* Rows lie as far apart as pages, so the processor does not foresee them. */
+static inline void foresee(const float *rows, size_t stride, int row, int size)
+{
+    uintptr_t at = (uintptr_t)rows + (size_t)row * stride * sizeof *rows; /* or behind the last */
+    for (int d = 0; d < size; d += 16) _mm_prefetch((const char *)at + 4 * d, _MM_HINT_T0);
+}
+
 /* Row-major bfloat16 of `size` floats, zeros up to `width`. */
 static void pack_row(const float *x, int size, int width, float scale, uint16_t *out)
 {
@@ -65,6 +72,7 @@ static void pack_keys(const float *k, size_t stride, int frames, int size, const
 {
     uint16_t row[256];
     for (int t = 0; t < r->padded; t++) {
+        foresee(k, stride, t + AHEAD, size);
         if (t < frames) pack_row(k + (size_t)t * stride, size, r->width, 1, row);
         else memset(row, 0, (size_t)r->width * 2);
         uint16_t *tile = r->keys + (size_t)(t / 16) * (size_t)(r->width / 32) * TILE;
@@ -76,7 +84,9 @@ static void pack_keys(const float *k, size_t stride, int frames, int size, const
 /* values: tile (d / 16, t / 32), in it row t / 2, column d, then t % 2 */
 static void pack_values(const float *v, size_t stride, int frames, int size, const room *r)
 {
-    for (int t = 0; t < r->padded; t += 2)
+    for (int t = 0; t < r->padded; t += 2) {
+        foresee(v, stride, t + AHEAD, size);
+        foresee(v, stride, t + 1 + AHEAD, size);
         for (int d = 0; d < r->width; d += 16) {
             __mmask16 some = first_n(size - d);
             __m512 even = _mm512_maskz_loadu_ps(t < frames ? some : 0, v + (size_t)t * stride + d);
@@ -87,6 +97,7 @@ static void pack_values(const float *v, size_t stride, int frames, int size, con
             uint16_t *tile = r->values + ((size_t)(d / 16) * (size_t)(r->padded / 32) + (size_t)(t / 32)) * TILE;
             _mm512_storeu_si512(tile + t % 32 / 2 * 32, _mm512_or_si512(low, high));
         }
+    }
 }
 
 /* out[32][32] = a (32 rows of `stride` bfloat16) times two columns of `steps` tiles each */
@@ -115,29 +126,49 @@ static inline void product(const uint16_t *a, int stride, const uint16_t *left,
     _tile_stored(3, out + 16 * out_stride + 16, out_row);
 }
 
-/* chances = 2^(scores - their maximum) as bfloat16, zeros behind `frames`; returns 1 / sum. A
- * polynomial of degree 3, relative error 1e-4, is well inside what bfloat16 keeps. */
-static float exponents(const float *scores, int frames, int padded, uint16_t *chances)
+/* Look at the scores of 32 more keys, of which `columns` are real, while they are in the cache. */
+static inline void note_largest(const float *scores, int stride, int columns,
+                                __m512 largest[QUERIES])
 {
-    __m512 most = _mm512_set1_ps(-INFINITY);
+    const __mmask16 left = first_n(columns), right = first_n(columns - 16);
+    for (int i = 0; i < QUERIES; i++, scores += stride) {
+        __m512 most = _mm512_mask_max_ps(largest[i], left, largest[i], _mm512_loadu_ps(scores));
+        largest[i] = _mm512_mask_max_ps(most, right, most, _mm512_loadu_ps(scores + 16));
+    }
+}
+
+/* 2^x: scalef takes the power of two from the whole part of x. A polynomial of degree 3, relative
+ * error 1e-4, is well inside what bfloat16 keeps. */
+static inline __m512 power_of_two(__m512 x)
+{
+    __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.7907286e-02f), f, _mm512_set1_ps(2.2623387e-01f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9577638e-01f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9992794e-01f));
+    return _mm512_scalef_ps(p, x);
+}
+
+/* chances = 2^(scores - largest) as bfloat16, zeros behind `frames`; returns 1 / sum. */
+static float exponents(const float *scores, __m512 largest, int frames, int padded,
+                       uint16_t *chances)
+{
+    const __m512 most = _mm512_set1_ps(_mm512_reduce_max_ps(largest));
+    __m512 total = _mm512_setzero_ps(), other = total;
     int t = 0;
-    for (; t + 16 <= frames; t += 16) most = _mm512_max_ps(most, _mm512_loadu_ps(scores + t));
-    most = _mm512_mask_max_ps(most, first_n(frames - t), most,
-                              _mm512_maskz_loadu_ps(first_n(frames - t), scores + t));
-    most = _mm512_set1_ps(_mm512_reduce_max_ps(most));
-    __m512 total = _mm512_setzero_ps();
-    for (t = 0; t < padded; t += 16) {
-        __m512 x = _mm512_sub_ps(_mm512_loadu_ps(scores + t), most);
-        __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        __m512 f = _mm512_sub_ps(x, whole);
-        __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(5.508877e-2f), f, _mm512_set1_ps(2.4260466e-1f));
-        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9327628e-1f));
-        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.999289e-1f));
-        p = _mm512_maskz_scalef_ps(first_n(frames - t), p, whole);
+    for (; t + 32 <= frames; t += 32) {
+        __m512 left = power_of_two(_mm512_sub_ps(_mm512_loadu_ps(scores + t), most));
+        __m512 right = power_of_two(_mm512_sub_ps(_mm512_loadu_ps(scores + t + 16), most));
+        total = _mm512_add_ps(total, left);
+        other = _mm512_add_ps(other, right);
+        _mm512_storeu_si512(chances + t, (__m512i)_mm512_cvtne2ps_pbh(right, left));
+    }
+    for (; t < padded; t += 16) {
+        __m512 p = power_of_two(_mm512_sub_ps(_mm512_loadu_ps(scores + t), most));
+        p = _mm512_maskz_mov_ps(first_n(frames - t), p);
         total = _mm512_add_ps(total, p);
         _mm256_storeu_si256((__m256i *)(chances + t), bf16_of_16(p));
     }
-    return 1 / _mm512_reduce_add_ps(total);
+    return 1 / _mm512_reduce_add_ps(_mm512_add_ps(total, other));
 }
 
 void attend_amx(const float *q, const float *k, const float *v, size_t stride, int frames, int size,
@@ -152,15 +183,22 @@ void attend_amx(const float *q, const float *k, const float *v, size_t stride, i
     for (int block = first; block < last; block += QUERIES) {
         int rows = last - block < QUERIES ? last - block : QUERIES;
         float inverse[QUERIES];
+        __m512 largest[QUERIES];
         for (int i = 0; i < rows; i++)
             pack_row(q + (size_t)(block + i) * stride, size, r.width, scale, r.queries + i * r.width);
         memset(r.queries + rows * r.width, 0, (size_t)((QUERIES - rows) * r.width) * 2);
+        for (int i = 0; i < QUERIES; i++) {
+            foresee(q, stride, block + QUERIES + i, size);
+            foresee(out, out_stride, block + i, size);
+        }
+        for (int i = 0; i < QUERIES; i++) largest[i] = _mm512_set1_ps(-INFINITY);
         for (int t = 0; t < r.padded; t += 32) {
             const uint16_t *left = r.keys + (size_t)(t / 16 * deep) * TILE;
             product(r.queries, r.width, left, left + deep * TILE, deep, r.scores + t, r.padded);
+            note_largest(r.scores + t, r.padded, frames - t, largest);
         }
         for (int i = 0; i < QUERIES; i++)
-            inverse[i] = exponents(r.scores + (size_t)i * (size_t)r.padded, frames, r.padded,
+            inverse[i] = exponents(r.scores + (size_t)i * (size_t)r.padded, largest[i], frames, r.padded,
                                    r.chances + (size_t)i * (size_t)r.padded);
         for (int d = 0; d < r.width; d += 32) {
             const uint16_t *left = r.values + (size_t)(d / 16 * long_deep) * TILE;

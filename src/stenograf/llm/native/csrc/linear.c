@@ -82,7 +82,8 @@ void matrix_row(const matrix *w, int row, float *out)
 int codes_new(codes *a, int rows, int k, int parts)
 {
     size_t lines = (size_t)round_up(rows * parts, TALL);
-    *a = (codes){.stride = round_up(k, DEEP), .parts = parts};
+    /* an odd number of cache lines apart, rows do not drive one another out of the cache */
+    *a = (codes){.stride = round_up(k, DEEP) | DEEP, .parts = parts};
     a->codes = aligned(lines * (size_t)a->stride);
     a->scale = aligned(lines * sizeof *a->scale);
     a->zero = aligned(lines * sizeof *a->zero);
