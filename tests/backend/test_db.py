@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from stenograf.backend.db import Base, Database, RecognitionRow
+from stenograf.backend.jobs import JobStore
+from stenograf.backend.records import Plan, PlannedWindow
 
 from ..waiting import all_at_once
 
@@ -29,6 +33,47 @@ def test_migrations_make_the_mapped_tables(tmp_path: Path) -> None:
     engine = create_engine(url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_windows_of_an_older_version_keep_their_numbers(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrated_to("0003", url)
+    engine = create_engine(url)
+    columns = (
+        "id, key, content_sha256, options, model, status, stage, lease_until, not_before, failures,"
+        " crashes, queued_at, recognizing_from, done, windows_done, preview, search_text, plan"
+    )
+    plan = Plan(spans=(), windows=(PlannedWindow(start=0, end=9),)).model_dump_json()
+    with engine.begin() as connection:
+        values = "'r', 'k', 'c', '{}', 'm', 'running', 'waiting', 0, 0, 0, 0, 0, 0, 9, 1, '', ''"
+        connection.exec_driver_sql(
+            f"INSERT INTO recognitions ({columns}) VALUES ({values}, '{plan}')"
+        )
+        heard = '{"segments": [], "language": "ru"}'
+        connection.exec_driver_sql(f"INSERT INTO windows VALUES ('r', 0, 1, '{heard}')")
+        connection.exec_driver_sql(
+            "INSERT INTO jobs VALUES ('j', 'r', 'u', '', '', '', 0, '{}', '', 0, NULL)"
+        )
+    engine.dispose()
+    database = Database(url)
+    database.migrate(tmp_path / "lock")
+    jobs = JobStore(database, max_queued=1)
+    assert [window.seq for window in jobs.snapshot("j", 0).windows] == [1]
+    seen = jobs.snapshot("j", 1)
+    assert (seen.windows, seen.reset_seq, seen.last_seq) == ((), None, 1)
+    database.close()
+
+
+def migrated_to(revision: str, url: str) -> None:
+    """An empty database as an older version left it."""
+    config = Config()
+    config.set_main_option("script_location", "stenograf.backend:migrations")
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
     engine.dispose()
 
 

@@ -182,7 +182,7 @@ def test_windows_are_numbered_in_the_order_they_finish(tables: Tables) -> None:
     tables.ledger.keep_plan(claim, PLAN)
     tables.ledger.store_window(claim, 1, 200, NOTHING)
     tables.ledger.store_window(claim, 0, 100, NOTHING)
-    seen = [(w.done_seq, w.index) for w in tables.jobs.snapshot(job.id, 0).windows]
+    seen = [(w.seq, w.index) for w in tables.jobs.snapshot(job.id, 0).windows]
     assert seen == [(1, 1), (2, 0)]
     later = [w.index for w in tables.jobs.snapshot(job.id, 1).windows]
     assert later == [0]
@@ -207,3 +207,66 @@ def test_another_model_drops_the_windows_of_the_first(tables: Tables) -> None:
     tables.ledger.store_window(claim, 0, 100, NOTHING)
     assert tables.ledger.identify(claim, "new")
     assert tables.ledger.results(claim) == {}
+
+
+def numbers(tables: Tables, job_id: str, after_seq: int) -> tuple[int | None, list[int]]:
+    """The number of the reset, if the look begins with one, and those of the windows."""
+    snapshot = tables.jobs.snapshot(job_id, after_seq)
+    return snapshot.reset_seq, [window.seq for window in snapshot.windows]
+
+
+def test_window_numbers_go_on_where_windows_become_void(tables: Tables) -> None:
+    job = tables.jobs.submit(content(), RU, "", "old")
+    claim = tables.ledger.claim_next()
+    assert claim is not None
+    tables.ledger.keep_plan(claim, PLAN)
+    tables.ledger.forget_windows(claim)
+    assert numbers(tables, job.id, 0) == (None, [])
+    tables.ledger.store_window(claim, 0, 100, NOTHING)
+    tables.ledger.store_window(claim, 1, 200, NOTHING)
+    assert tables.ledger.identify(claim, "new")
+    assert numbers(tables, job.id, 2) == (3, [])
+    tables.ledger.store_window(claim, 1, 200, NOTHING)
+    tables.ledger.forget_windows(claim)
+    tables.ledger.forget_windows(claim)
+    tables.ledger.store_window(claim, 0, 100, NOTHING)
+    assert numbers(tables, job.id, 0) == (None, [6])
+    for seen_before in (1, 2, 3, 4):
+        assert numbers(tables, job.id, seen_before) == (5, [6])
+    assert numbers(tables, job.id, 5) == (None, [6])
+    assert numbers(tables, job.id, 6) == (None, [])
+    assert numbers(tables, job.id, 7) == (5, [6])
+
+
+@pytest.mark.parametrize("of_the_twin", [0, 1, 2])
+def test_a_twin_tells_its_windows_anew_to_those_who_saw_others(
+    tables: Tables, of_the_twin: int
+) -> None:
+    late = tables.jobs.submit(content(), RU, "", "new")
+    twin = tables.ledger.claim_next()
+    early = tables.jobs.submit(content(), RU, "", "old")
+    claim = tables.ledger.claim_next()
+    assert claim is not None
+    assert twin is not None
+    for each, windows in ((twin, of_the_twin), (claim, 2)):
+        tables.ledger.keep_plan(each, PLAN)
+        for index in range(windows):
+            tables.ledger.store_window(each, index, 100, NOTHING)
+    assert not tables.ledger.identify(claim, "new")
+    for job, seen in ((early, 2), (early, 1), (late, of_the_twin)):
+        reset, windows_told = numbers(tables, job.id, seen)
+        assert reset == (3 if seen else None)
+        assert windows_told == [4, 5][:of_the_twin]
+
+
+def test_a_twin_stays_as_it_is_for_those_who_saw_nothing(tables: Tables) -> None:
+    late = tables.jobs.submit(content(), RU, "", "new")
+    twin = tables.ledger.claim_next()
+    tables.jobs.submit(content(), RU, "", "")
+    claim = tables.ledger.claim_next()
+    assert claim is not None
+    assert twin is not None
+    tables.ledger.keep_plan(twin, PLAN)
+    tables.ledger.store_window(twin, 0, 100, NOTHING)
+    assert not tables.ledger.identify(claim, "new")
+    assert numbers(tables, late.id, 1) == (None, [])

@@ -86,6 +86,8 @@ class RecognitionRow(Leased, Base):
     done: Mapped[int] = mapped_column(BigInteger, default=0)
     windows_total: Mapped[int | None] = mapped_column(Integer)
     windows_done: Mapped[int] = mapped_column(Integer, default=0)
+    reset_seq: Mapped[int] = mapped_column(Integer, default=0)
+    """Number of the event that last made all windows void; those since then have higher ones."""
 
     sound: Mapped[str | None] = mapped_column(Text, deferred=True)
     plan: Mapped[str | None] = mapped_column(Text, deferred=True)
@@ -96,7 +98,10 @@ class RecognitionRow(Leased, Base):
 
 
 class WindowRow(Base):
-    """One recognized window; `done_seq` numbers them in the order they finished, from 1."""
+    """One recognized window; `done_seq` numbers them in the order they finished, from 1.
+
+    Who watches is told `reset_seq` of the recognition more, a number that is never given twice.
+    """
 
     __tablename__ = "windows"
 

@@ -163,19 +163,29 @@ class JobStore:
             return session.scalars(statement).all()
 
     def snapshot(self, job_id: str, after_seq: int) -> Snapshot:
-        """The job now, and its windows with a `done_seq` above `after_seq`. Raises NotFound."""
+        """The job now, and its windows with a number above `after_seq`. Raises NotFound.
+
+        Where windows up to `after_seq` are void, or there never was such a number, all of them.
+        """
         with self._db.read() as session:
             job, recognition = _rows(session, job_id)
             plan = NO_PLAN
             windows: Sequence[StoredWindow] = ()
-            if recognition.windows_done > after_seq and recognition.plan is not None:
+            reset_seq = recognition.reset_seq
+            last_seq = reset_seq + recognition.windows_done
+            void = after_seq > 0 and not reset_seq <= after_seq <= last_seq
+            if void:
+                after_seq = reset_seq
+            if last_seq > max(after_seq, reset_seq) and recognition.plan is not None:
                 plan = Plan.model_validate_json(recognition.plan)
-                windows = windows_after(session, recognition.id, plan, after_seq)
+                windows = windows_after(session, recognition, plan, after_seq)
             return Snapshot(
                 view=self._view(session, job, recognition),
                 recognition_id=recognition.id,
                 plan=plan,
                 windows=tuple(windows),
+                last_seq=last_seq,
+                reset_seq=reset_seq if void else None,
             )
 
     def transcript(self, job_id: str) -> Transcript:

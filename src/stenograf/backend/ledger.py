@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Update,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -185,9 +186,10 @@ class Ledger:
             self._require(session, claim)
             twin = session.scalar(select(_R).where(_R.key == key, _R.id != claim.id))
             if twin is None:
-                session.execute(delete(WindowRow).where(WindowRow.recognition_id == claim.id))
-                session.execute(_held(claim).values(key=key, model=model, done=0, windows_done=0))
+                _void_windows(session, claim)
+                session.execute(_held(claim).values(key=key, model=model))
                 return True
+            _number_beyond(session, twin.id, claim.id)
             if twin.status in (JobStatus.FAILED, JobStatus.CANCELLED):
                 requeue(twin, self._clock())
             moving = update(JobRow).where(JobRow.recognition_id == claim.id)
@@ -221,8 +223,7 @@ class Ledger:
         """Every window is to be recognized again."""
         with self._db.write() as session:
             self._require(session, claim)
-            session.execute(delete(WindowRow).where(WindowRow.recognition_id == claim.id))
-            session.execute(_held(claim).values(done=0, windows_done=0))
+            _void_windows(session, claim)
 
     def begin_recognizing(self, claim: Claim, ago_s: float = 0.0) -> None:
         """Start the clock that the expected end is computed from, as if so many seconds ago."""
@@ -322,6 +323,25 @@ def requeue(row: RecognitionRow, now: float) -> None:
     row.queued_at = now
     row.error = None
     row.started_at = row.finished_at = None
+
+
+def _void_windows(session: Session, claim: Claim) -> None:
+    """Drop all windows; who watches is told so under a number of its own, if there were any."""
+    session.execute(delete(WindowRow).where(WindowRow.recognition_id == claim.id))
+    told = case((_R.windows_done > 0, _R.reset_seq + _R.windows_done + 1), else_=_R.reset_seq)
+    session.execute(_held(claim).values(done=0, windows_done=0, reset_seq=told))
+
+
+def _number_beyond(session: Session, twin_id: str, left_id: str) -> None:
+    """Let a twin tell all its windows anew, under numbers that were not given before.
+
+    Those who come to it from the recognition they leave have seen other windows there.
+    """
+    last = _R.reset_seq + _R.windows_done
+    seen = session.scalar(select(last).where(_R.id == left_id)) or 0
+    if seen:
+        beyond = case((last > seen, last + 1), else_=seen + 1)
+        session.execute(update(_R).where(_R.id == twin_id).values(reset_seq=beyond))
 
 
 def _due(*columns: InstrumentedAttribute[Any], now: float) -> Select[Any]:

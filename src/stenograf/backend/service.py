@@ -183,7 +183,7 @@ class Service:
         async with self.hub.subscribe(snapshot.recognition_id) as changed:
             while True:
                 snapshot = await run_in_threadpool(self.jobs.snapshot, job_id, after_seq)
-                after_seq = max((window.done_seq for window in snapshot.windows), default=after_seq)
+                after_seq = snapshot.last_seq
                 yield snapshot
                 if snapshot.view.status.final or self.hub.closed:
                     return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from stenograf.backend.db import WindowRow
+from stenograf.backend.db import RecognitionRow, WindowRow
 from stenograf.backend.records import Heard, Plan, PlannedWindow
 from stenograf.contract.jobs import JobView
 
@@ -14,10 +14,10 @@ NO_PLAN = Plan(spans=(), windows=())
 
 @dataclass(frozen=True)
 class StoredWindow:
-    """A finished window with its place in the file and in the order of finishing."""
+    """A finished window with its place in the file, and its number among what is told."""
 
     index: int
-    done_seq: int
+    seq: int
     planned: PlannedWindow
     heard: Heard
 
@@ -26,28 +26,33 @@ class StoredWindow:
 class Snapshot:
     """A job and its windows that finished after a given one, read in one transaction.
 
-    The plan is that of the windows; without any it is empty.
+    The plan is that of the windows; without any it is empty. Numbers grow for as long as the job
+    lives: who goes on after `last_seq` misses nothing.
     """
 
     view: JobView
     recognition_id: str
     plan: Plan
     windows: tuple[StoredWindow, ...]
+    last_seq: int
+    reset_seq: int | None = None
+    """Number of the event that all windows before are void; None where those seen still count."""
 
 
 def windows_after(
-    session: Session, recognition_id: str, plan: Plan, after_seq: int
+    session: Session, recognition: RecognitionRow, plan: Plan, after_seq: int
 ) -> list[StoredWindow]:
     """Windows of a recognition that finished after `after_seq`, in the order they did."""
+    before = recognition.reset_seq
     statement = (
         select(WindowRow)
-        .where(WindowRow.recognition_id == recognition_id, WindowRow.done_seq > after_seq)
+        .where(WindowRow.recognition_id == recognition.id, WindowRow.done_seq > after_seq - before)
         .order_by(WindowRow.done_seq)
     )
     return [
         StoredWindow(
             index=row.index,
-            done_seq=row.done_seq,
+            seq=before + row.done_seq,
             planned=plan.windows[row.index],
             heard=Heard.model_validate_json(row.result),
         )

@@ -17,7 +17,10 @@ PING_S = 10.0
 
 
 async def events(service: Service, job_id: str, after_seq: int) -> AsyncIterator[bytes]:
-    """Every change of a job from now on, and its windows after `after_seq`; ends with the job."""
+    """Every change of a job from now on, and its windows after `after_seq`; ends with the job.
+
+    After a `reset` all windows that were told before are void.
+    """
     snapshots = service.snapshots(job_id, after_seq)
     coming = asyncio.ensure_future(anext(snapshots))
     shown: JobView | None = None
@@ -52,9 +55,11 @@ def _changes(snapshot: Snapshot, before: JobView | None) -> list[bytes]:
     messages = []
     if before is None or (before.status, before.error) != (view.status, view.error):
         messages.append(_event("status", view.model_dump_json()))
+    if snapshot.reset_seq is not None:
+        messages.append(_event("reset", "{}", snapshot.reset_seq))
     for window in snapshot.windows:
         event = window_event(snapshot, window)
-        messages.append(_event("window", event.model_dump_json(), window.done_seq))
+        messages.append(_event("window", event.model_dump_json(), window.seq))
     if before is None or before.progress != view.progress:
         data = {"status": view.status.value, **view.progress.model_dump(mode="json")}
         messages.append(_event("progress", json.dumps(data)))

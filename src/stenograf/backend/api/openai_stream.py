@@ -35,6 +35,8 @@ class _Settled:
 
     def by(self, snapshot: Snapshot) -> Iterator[Segment]:
         """The segments that the windows new in this snapshot settle."""
+        if snapshot.reset_seq is not None:
+            self._early.clear()  # what went out cannot be taken back
         self._early.update((window.index, window) for window in snapshot.windows)
         while (window := self._early.pop(self._next, None)) is not None:
             self._next += 1

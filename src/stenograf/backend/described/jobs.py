@@ -83,7 +83,9 @@ OPERATIONS: Operations = {
             "last_event_id": "the same, for clients that cannot set headers",
         },
         about="`status`, `progress`, `window` (recognized segments, times in samples at 16 kHz), "
-        "at the end `done`.",
+        "at the end `done`. A window's `id` is a number that grows for as long as the job lives. "
+        "After `reset`, which has one too, all windows before it are void: another model took "
+        "over, or they were cut otherwise. So it is where the number asked for was never given.",
         answers={200: Answer("events until the job ends", media_types=("text/event-stream",))},
         errors=(NotFound, BadOptions),
         examples=(Example("Follow the job to its end", f"curl -N {_JOB}/events"),),
