@@ -79,10 +79,19 @@ def test_a_batch_is_bounded_in_sound_too() -> None:
 
 
 def test_other_options_and_much_longer_windows_are_no_company() -> None:
-    clip, twin, longer = window(3), window(4), window(13)
+    clip, twin, longer = window(3), window(4), window(25)
     line = line_of(longer, clip, twin, window(3, options=EN))
     assert line.ready() == 2
     assert line.take(8) == [clip, twin]
+
+
+def test_a_clip_waits_less_for_a_file_than_for_other_clips() -> None:
+    clip, other, note = window(3), window(20), window(20, "note")
+    file = [window(20, "file") for _ in range(3)]
+    line = line_of(clip, *file, other, note)
+    assert line.ready() == 3
+    assert line.take(8) == [clip, other, note]
+    assert line.take(8) == file
 
 
 lengths = st.lists(st.floats(0, FULL_S), min_size=1, max_size=30)

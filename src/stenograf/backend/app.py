@@ -1,6 +1,5 @@
 """The composition root: `create_app(settings)` builds the backend and its life."""
 
-import fcntl
 import logging
 import time
 import uuid
@@ -8,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import IO
 
 from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
@@ -31,6 +28,7 @@ from stenograf.backend.db import Database
 from stenograf.backend.described.everything import describe_backend
 from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.engine import EngineClient
+from stenograf.backend.filelock import FileLock
 from stenograf.backend.hub import Hub
 from stenograf.backend.jobs import JobStore
 from stenograf.backend.lanes import Lane, OpenLane, ShortLane
@@ -39,12 +37,14 @@ from stenograf.backend.lengths import Lengths
 from stenograf.backend.limits import Limits, OpenUploads, Quota
 from stenograf.backend.origins import Origins, PageCors
 from stenograf.backend.pipeline import Tools
+from stenograf.backend.presence import Presence
 from stenograf.backend.queue import ThreadQueue
 from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
 from stenograf.backend.service import Service
 from stenograf.backend.session import Sessions, secret_in
+from stenograf.backend.spools import Spools
 from stenograf.backend.textchat import ChatClient
 from stenograf.backend.textledger import TextLedger
 from stenograf.backend.textprocess import TextProcessor
@@ -83,8 +83,11 @@ class House:
     languages: LanguageDetector
     keys: KeyRing
     lengths: Lengths
+    spools: Spools
+    presence: Presence
     upkeep: Upkeep = field(init=False)
-    _alone: IO[str] | None = None
+    alone: bool = False
+    """Whether no other process worked on the database when this one began."""
     _model_was_away: bool = False
 
     def __post_init__(self) -> None:
@@ -116,25 +119,22 @@ class House:
         )
 
     def open(self) -> None:
-        """Prepare, take back what a dead process held, begin to work."""
-        data = self.settings.data_dir
+        """Prepare, take back what a dead process held, begin to work.
+
+        Other processes that begin wait until `presence.settle`.
+        """
         self.prepare()
-        self._alone = _lock(data / "backend.lock")
-        if self._alone is not None and self.database.is_sqlite:
+        self.alone = self.presence.enter() and self.database.is_sqlite
+        if self.alone:
             released = self.recovery.release_dead()
             self.service.release_orphans()
             self.languages.clean()
             self.lengths.clean()
-            self.service.worker.clean(self.recovery.unfinished())
+            self.spools.clean(self.recovery.unfinished())
             if released:
                 _log.info("%d unfinished recognitions go on", released)
         self.service.queue.start()
         self.upkeep.start()
-
-    @property
-    def alone(self) -> bool:
-        """Whether no other process works on the database."""
-        return self._alone is not None and self.database.is_sqlite
 
     def drain(self) -> None:
         """The process is about to end: long answers end, work goes back to the queue."""
@@ -153,8 +153,7 @@ class House:
         with suppress(OperationalError):  # when keys were last used is not worth a late end
             self.keys.sync(closing=True)
         self.database.close()
-        if self._alone is not None:
-            self._alone.close()
+        self.presence.leave()
 
     def _sweep(self) -> None:
         if self.recovery.sweep():
@@ -181,8 +180,7 @@ class House:
     def _expire(self) -> None:
         self.service.uploads.expire(keep=self.service.jobs.uploads_in_use())
         self.chunks.expire()
-        if self._alone is not None:
-            self.service.worker.clean(self.recovery.unfinished())
+        self.spools.clean(self.recovery.unfinished())
 
     def _forget(self) -> None:
         if days := self.settings.history_keep_days:
@@ -214,10 +212,11 @@ def build(settings: BackendSettings) -> House:
     )
     text = _text_work(settings, database, hub, boot_id)
 
+    spools = Spools(data / "spool")
     worker = Worker(
         ledger,
         tools,
-        spools=data / "spool",
+        spools=spools,
         path_of=uploads.path,
         publish=hub.publish,
     )
@@ -241,12 +240,24 @@ def build(settings: BackendSettings) -> House:
         hub=hub,
         answer_start_s=settings.answer_start_s,
         text=text,
+        ownership=FileLock(data / "ownership.lock"),
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)
     keys = KeyRing(ApiKeyStore(database), _listed(settings.backend_api_keys))
     languages = LanguageDetector(tools, data / "language")
     recovery = Recovery(database, boot_id=boot_id)
-    return House(settings, database, recovery, service, chunks, languages, keys, lengths)
+    return House(
+        settings,
+        database,
+        recovery,
+        service,
+        chunks,
+        languages,
+        keys,
+        lengths,
+        spools,
+        Presence(data),
+    )
 
 
 def _lanes(
@@ -322,8 +333,13 @@ def create_app(settings: BackendSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(house.open)
+        try:
+            await run_in_threadpool(house.open)
+        except BaseException:
+            house.presence.leave()
+            raise
         async with house.service.text.running(alone=house.alone), wyoming:
+            house.presence.settle()
             yield
             realtime.close()
         await run_in_threadpool(house.close)
@@ -428,14 +444,3 @@ def _add_middleware(app: FastAPI, settings: BackendSettings, gate: Gate, origins
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     app.add_middleware(HeadAsGet)
-
-
-def _lock(path: Path) -> IO[str] | None:
-    """The file, locked for the life of this process; None if another process has it."""
-    handle = path.open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    return handle

@@ -1,9 +1,9 @@
 """Sound that arrives as JSON numbers, piece by piece per user, spooled on disk until it is used."""
 
 import hashlib
+import secrets
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from stenograf.backend.filelock import FileLock
 from stenograf.contract.errors import BadRequest, TooLarge
 
 _READ_BYTES = 1024**2
@@ -33,8 +34,7 @@ class ChunkStore:
         self._max_bytes = min(max_bytes, _MAX_WAV_BYTES)
         self._ttl_s = ttl_s
         self._clock = clock
-        self._lock = threading.Lock()
-        self._taken = 0
+        self._lock = FileLock(root.with_suffix(".lock"))  # other processes have the same users
 
     def add(self, user_id: str, samples: NDArray[np.float32]) -> None:
         """Append float32 samples, shape (n,), any rate, to what the user has sent."""
@@ -66,8 +66,7 @@ class ChunkStore:
                     hint="Send chunks with sending=true first, then finish with sending=false.",
                     param="user_id",
                 )
-            self._taken += 1
-            mine = path.with_suffix(f".{self._taken}.taken")
+            mine = path.with_suffix(f".{secrets.token_hex(8)}.taken")
             path.rename(mine)
         n_bytes = mine.stat().st_size
         return _wav(mine, n_bytes, sample_rate), _WAV_FLOAT.size + n_bytes

@@ -1,14 +1,14 @@
 """The use cases that every dialect calls; nothing here knows HTTP or SQL."""
 
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
 from stenograf.backend.engine import EngineClient
+from stenograf.backend.filelock import FileLock
 from stenograf.backend.hub import Hub, wait
 from stenograf.backend.identity import fingerprint
 from stenograf.backend.jobs import Content, JobStore
@@ -53,8 +53,9 @@ class Service:
     queue: ThreadQueue
     hub: Hub
     text: TextWork
+    ownership: FileLock
+    """Held while it changes whether a job refers to an upload."""
     answer_start_s: float = START_S
-    _ownership: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, request: JobRequest) -> JobView:
         """Queue a job for a complete upload.
@@ -77,7 +78,7 @@ class Service:
             media_type=upload.media_type,
         )
         # Claimed first: an upload must not expire between its check and its job.
-        with self._ownership:
+        with self.ownership:
             self.uploads.claim(upload.id)
             try:
                 view = self.jobs.submit(
@@ -128,7 +129,7 @@ class Service:
 
     def purge(self, job_id: str) -> None:
         """Remove a job with its recording and transcript. Raises NotFound."""
-        with self._ownership:
+        with self.ownership:
             removal = self.jobs.purge(job_id)
             if removal.recognition_id is not None:
                 self.worker.cancel(removal.recognition_id)
@@ -144,13 +145,13 @@ class Service:
 
     def drop_unused(self, upload_id: str) -> None:
         """Remove an upload that came to nothing; one that a job refers to stays."""
-        with self._ownership:
+        with self.ownership:
             if upload_id not in self.jobs.uploads_in_use():
                 self.uploads.discard(upload_id)
 
     def release_orphans(self) -> None:
         """Give back uploads that were claimed for a job which a crash kept from being stored."""
-        with self._ownership:
+        with self.ownership:
             for upload_id in self.uploads.claimed() - self.jobs.uploads_in_use():
                 self.uploads.release(upload_id)
 

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stenograf.backend.filelock import FileLock
+
 TTL_S = 30 * 24 * 3600
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"([A-Za-z0-9-]{1,40})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
@@ -48,15 +50,20 @@ class Sessions:
 
 def secret_in(path: Path) -> bytes:
     """The secret kept in a file only its owner may read; made when it is not there yet."""
-    try:
-        return _read(path)
-    except (FileNotFoundError, ValueError, binascii.Error):
-        fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_hex(_SECRET_BYTES).encode())
-        fresh.replace(path)
-        return _read(path)
+    with FileLock(path.with_suffix(".lock")):  # processes that begin together share one
+        try:
+            return _read(path)
+        except (FileNotFoundError, ValueError, binascii.Error):
+            _make(path)
+            return _read(path)
+
+
+def _make(path: Path) -> None:
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_hex(_SECRET_BYTES).encode())
+    fresh.replace(path)
 
 
 def _read(path: Path) -> bytes:

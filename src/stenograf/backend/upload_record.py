@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,6 +144,15 @@ def disk_full_is_typed() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def removed_is_typed() -> Iterator[None]:
+    """Turn a missing file into NotFound: another process has removed the upload just now."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise _not_found() from None
+
+
 def disk_full() -> OutOfResources:
     """The error of a disk that takes no more."""
     return OutOfResources(
@@ -162,14 +171,16 @@ def sync_folder(folder: Path) -> None:
 
 def good_bytes(folder: Path, record: Record) -> int:
     """How many bytes of the content count."""
-    size = (folder / CONTENT).stat().st_size
+    with removed_is_typed():
+        size = (folder / CONTENT).stat().st_size
     return size if record.unverified_from is None else min(size, record.unverified_from)
 
 
 def remove(folder: Path) -> None:
     """Remove an upload; the record goes first, so a crash leaves no half upload that answers."""
     (folder / _INFO).unlink(missing_ok=True)
-    shutil.rmtree(folder)
+    with suppress(FileNotFoundError):  # another process is at it too, and one of us goes on
+        shutil.rmtree(folder)
 
 
 def _not_found() -> NotFound:

@@ -253,8 +253,9 @@ class Writer:
 
 @contextmanager
 def sole(folder: Path) -> Iterator[int]:
-    """The content's descriptor, while no other process writes to it. Raises Locked."""
-    descriptor = os.open(folder / CONTENT, os.O_RDWR)
+    """The content's descriptor, while no other process writes to it. Raises Locked, NotFound."""
+    with records.removed_is_typed():
+        descriptor = os.open(folder / CONTENT, os.O_RDWR)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

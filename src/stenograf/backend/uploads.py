@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -202,16 +202,22 @@ class UploadStore:
 
     def _drop_old(self, folder: Path) -> bool:
         slot = self._slots.setdefault(folder.name, Slot())
-        with slot.lock:
-            record = _record_of(folder)
-            if record is None:  # a creation or a removal that a crash cut short
-                old = folder.stat().st_mtime + self._ttl_s < self._clock()
-            else:
-                old = self._expired(folder, record, slot)
-            if old:
-                records.remove(folder)
-                self._slots.pop(folder.name, None)
-            return old
+        with slot.lock, suppress(NotFound, Locked):  # another process is at it
+            if not self._is_old(folder, slot):
+                return False
+            with sole(folder) if (folder / CONTENT).exists() else nullcontext():
+                if self._is_old(folder, slot):
+                    records.remove(folder)
+                    self._slots.pop(folder.name, None)
+                    return True
+        return False
+
+    def _is_old(self, folder: Path, slot: Slot) -> bool:
+        record = _record_of(folder)
+        if record is None:  # a creation or a removal that a crash cut short
+            with records.removed_is_typed():
+                return folder.stat().st_mtime + self._ttl_s < self._clock()
+        return self._expired(folder, record, slot)
 
     def _find(self, upload_id: str) -> tuple[Path, Slot]:
         folder = records.folder_of(self._root, upload_id)
@@ -281,7 +287,7 @@ class UploadStore:
         if not upload.sealed:
             raise NotFinished("The upload is not complete yet.", param="upload_id")
         folder, slot = self._find(upload_id)
-        with slot.lock:
+        with slot.lock, sole(folder):  # against another process that finds it expired
             record = records.load(folder)
             if record.claimed != claimed:
                 self._touch(folder)
@@ -296,7 +302,8 @@ class UploadStore:
 
     def _touch(self, folder: Path) -> None:
         now = self._clock()
-        os.utime(folder / CONTENT, (now, now))
+        with records.removed_is_typed():
+            os.utime(folder / CONTENT, (now, now))
 
     def _expired(self, folder: Path, record: Record, slot: Slot) -> bool:
         if record.claimed or slot.writer is not None:
@@ -304,7 +311,8 @@ class UploadStore:
         return self._clock() > self._expires_at(folder)
 
     def _expires_at(self, folder: Path) -> float:
-        return (folder / CONTENT).stat().st_mtime + self._ttl_s
+        with records.removed_is_typed():
+            return (folder / CONTENT).stat().st_mtime + self._ttl_s
 
     def _view(self, folder: Path, record: Record, offset: int) -> Upload:
         return Upload.of(folder.name, record, offset, self._expires_at(folder))

@@ -1,9 +1,8 @@
 """Works on one claimed recognition at a time: pipeline, then what its end means for the job."""
 
 import logging
-import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 from stenograf.backend import pipeline
@@ -12,6 +11,7 @@ from stenograf.backend.identity import fingerprint
 from stenograf.backend.lanes import Lane, source_of
 from stenograf.backend.ledger import Claim, Ledger, LostLease
 from stenograf.backend.notebook import Notebook
+from stenograf.backend.spools import Spools
 from stenograf.backend.stop import Reason, Stop, Stopped
 from stenograf.contract.errors import Gone, ModelNotReady, StenografError, Unavailable
 
@@ -22,7 +22,7 @@ _DATABASE_AWAY_S = 10.0
 class Worker:
     """Claims and processes; any number of threads may call `process_next`.
 
-    `spools` is the folder for decoded sound, `path_of` gives the file of an upload (NotFound when
+    `spools` keeps decoded sound, `path_of` gives the file of an upload (NotFound when
     it is gone), `publish` tells watchers that a recognition changed.
     """
 
@@ -31,7 +31,7 @@ class Worker:
         ledger: Ledger,
         tools: pipeline.Tools,
         *,
-        spools: Path,
+        spools: Spools,
         path_of: Callable[[str], Path],
         publish: Callable[[str], None],
     ) -> None:
@@ -40,8 +40,8 @@ class Worker:
         self._spools = spools
         self._path_of = path_of
         self._publish = publish
-        self._changed = threading.Condition()
-        self._running: dict[str, tuple[Claim, Stop]] = {}
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[Claim, Stop]] = {}  # by the owner of the lease
         self._draining = False
 
     def process_next(self, lane: Lane) -> bool:
@@ -53,35 +53,31 @@ class Worker:
             return False
         self._publish(claim.id)
         stop = Stop()
-        with self._changed:
-            # A cancelled run may still be winding up; its files are the ones we need.
-            self._changed.wait_for(lambda: claim.id not in self._running)
-            self._running[claim.id] = (claim, stop)
+        with self._lock:
+            self._running[claim.owner] = (claim, stop)
             if self._draining:
                 stop.set(Reason.DRAINED)
         try:
             self._process(claim, stop)
         finally:
-            with self._changed:
-                del self._running[claim.id]
-                if stop.reason is Reason.CANCELLED:  # also where the lease was found lost first
-                    self.forget(claim.id)
-                self._changed.notify_all()
+            with self._lock:
+                del self._running[claim.owner]
+            if stop.reason is Reason.CANCELLED:  # also where the lease was found lost first
+                self._spools.forget(claim.id)
             self._publish(claim.id)
         return True
 
     def cancel(self, recognition_id: str) -> None:
         """End the work on a recognition that nobody wants any more, if it is done here."""
-        with self._changed:
-            found = self._running.get(recognition_id)
-        if found is not None:
-            found[1].set(Reason.CANCELLED)
-        else:
-            self._forget_idle(recognition_id)
+        with self._lock:
+            running = [stop for claim, stop in self._running.values() if claim.id == recognition_id]
+        for stop in running:
+            stop.set(Reason.CANCELLED)
+        self._spools.forget(recognition_id)
 
     def drain(self) -> None:
         """Take nothing new; what runs stores its windows and goes back to the queue."""
-        with self._changed:
+        with self._lock:
             self._draining = True
             running = list(self._running.values())
         for _, stop in running:
@@ -89,43 +85,28 @@ class Worker:
 
     def renew(self) -> None:
         """Renew every lease held here; whoever lost one stops."""
-        with self._changed:
+        with self._lock:
             running = list(self._running.values())
         for claim, stop in running:
             if not self._ledger.renew(claim):
                 stop.set(Reason.LOST)
 
-    def forget(self, recognition_id: str) -> None:
-        """Remove the decoded sound of a recognition."""
-        shutil.rmtree(self._spools / recognition_id, ignore_errors=True)
-
-    def clean(self, unfinished: Collection[str]) -> None:
-        """Remove decoded sound of every recognition but the `unfinished`."""
-        if not self._spools.is_dir():
-            return
-        found = {folder.name for folder in self._spools.iterdir()}
-        for recognition_id in found.difference(unfinished):
-            self._forget_idle(recognition_id)
-
-    def _forget_idle(self, recognition_id: str) -> None:
-        with self._changed:
-            if recognition_id not in self._running:
-                self.forget(recognition_id)
-
     def _process(self, claim: Claim, stop: Stop) -> None:
         try:
             self._attempt(claim, stop)
         except LostLease:
-            _log.info("recognition %s went to somebody else", claim.id)
+            _log.info("recognition %s was cancelled or went to somebody else", claim.id)
 
     def _attempt(self, claim: Claim, stop: Stop) -> None:
         """Run, and say what the end means. Raises LostLease."""
         try:
-            self._run(claim, stop)
+            if self._run(claim, stop):
+                self._spools.forget(claim.id)
         except LostLease:
             raise
         except Stopped as stopped:
-            if stopped.reason is Reason.DRAINED:
+            # After a cancel it is no longer ours, unless somebody asked for it again just then.
+            if stopped.reason in (Reason.DRAINED, Reason.CANCELLED):
                 self._ledger.release(claim)
         except Gone:
             # Its job was removed just now; the next claim sees whether another has the recording.
@@ -142,24 +123,24 @@ class Worker:
             else:
                 self._fail(claim, short or _internal())
 
-    def _run(self, claim: Claim, stop: Stop) -> None:
+    def _run(self, claim: Claim, stop: Stop) -> bool:
+        """Whether decoded sound is of no use any more."""
         model = claim.options.model or self._identify(claim)
         if model is None:
-            return
-        folder = self._spools / claim.id
-        folder.mkdir(parents=True, exist_ok=True)
+            return True
         notebook = Notebook(self._ledger, claim, self._publish)
-        transcript = pipeline.run(
-            source_of(claim.upload_ids, self._path_of),
-            folder / "sound.f32",
-            notebook,
-            stop,
-            self._tools,
-            model,
-        )
-        self._ledger.finish(claim, transcript)
-        self.forget(claim.id)
+        with self._spools.used(claim.id) as folder:
+            transcript = pipeline.run(
+                source_of(claim.upload_ids, self._path_of),
+                folder / "sound.f32",
+                notebook,
+                stop,
+                self._tools,
+                model,
+            )
+            self._ledger.finish(claim, transcript)
         _log.info("recognition %s completed, %.1f s", claim.id, transcript.duration_s)
+        return True
 
     def _identify(self, claim: Claim) -> str | None:
         """The model that will answer; None when its computation is already somebody else's."""
@@ -172,14 +153,13 @@ class Worker:
         # a service that only loads says nothing of its weights, and windows should outlive that
         known = model == claim.model and not weights
         if not known and not self._ledger.identify(claim, model, weights):
-            self.forget(claim.id)
             return None
         return model
 
     def _fail(self, claim: Claim, error: StenografError) -> None:
         _log.warning("recognition %s: %s: %s", claim.id, error.code, error.message)
         if self._ledger.fail(claim, error):
-            self.forget(claim.id)
+            self._spools.forget(claim.id)
 
 
 def _internal() -> StenografError:

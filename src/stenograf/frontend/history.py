@@ -13,6 +13,9 @@ from stenograf.frontend.i18n import Translator
 
 PAGE_SIZE = 20
 REFRESH_S = 2.0
+REPEAT_S = 5.0
+
+_Listed = tuple[list[JobView], bool]  # the jobs, and whether there are more
 
 _REQUEST_SIZE = 100
 _QUERY = "history_query"
@@ -23,7 +26,7 @@ class History:
     """The list below the drop zone; it refreshes itself while anything in it moves."""
 
     def __init__(
-        self, client: BackendClient, t: Translator, on_failure: Callable[[], None]
+        self, client: BackendClient, t: Translator, on_failure: Callable[[StenografError], None]
     ) -> None:
         self.client = client
         self.t = t
@@ -31,15 +34,15 @@ class History:
 
     def draw(self) -> None:
         """Draw the list; a click on an entry opens it."""
-        busy = _busy(self._jobs())
-        st.fragment(self._draw, run_every=REFRESH_S if busy else None)(busy)
+        rhythm_s = _rhythm_s(self._jobs())
+        st.fragment(self._draw, run_every=rhythm_s)(rhythm_s)
 
-    def _draw(self, busy: bool) -> None:
+    def _draw(self, rhythm_s: float | None) -> None:
         listed = self._jobs()
-        if busy != _busy(listed):
-            st.rerun()  # something began, ended or broke: ask in another rhythm
-        if listed is None:
-            return self.on_failure()
+        if rhythm_s != _rhythm_s(listed):
+            st.rerun()  # something began, ended or broke
+        if isinstance(listed, StenografError):
+            return self.on_failure(listed)
         jobs, has_more = listed
         answer = component("history")(
             key="history",
@@ -53,12 +56,13 @@ class History:
             on_search_change=_remember_search,
             on_more_change=_show_more,
             on_open_change=lambda: None,
+            on_look_change=lambda: None,
         )
         if answer.open:
             st.query_params["job"] = answer.open
             st.rerun()
 
-    def _jobs(self) -> tuple[list[JobView], bool] | None:
+    def _jobs(self) -> _Listed | StenografError:
         wanted = st.session_state.get(_LIMIT, PAGE_SIZE)
         query = st.session_state.get(_QUERY, "")
         jobs: list[JobView] = []
@@ -71,13 +75,15 @@ class History:
                 jobs += page.data
                 if (cursor := page.next_cursor) is None:
                     break
-        except StenografError:
-            return None
+        except StenografError as error:
+            return error
         return jobs, cursor is not None
 
 
-def _busy(listed: tuple[list[JobView], bool] | None) -> bool:
-    return listed is not None and any(not job.status.final for job in listed[0])
+def _rhythm_s(listed: _Listed | StenografError) -> float | None:
+    if isinstance(listed, StenografError):
+        return REPEAT_S
+    return REFRESH_S if any(not job.status.final for job in listed[0]) else None
 
 
 def _row(job: JobView) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The page, top to bottom: language, address, one of two views. Run by `stenograf.frontend`."""
 
+import json
 from html import escape
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def main() -> None:
         page_title=t("page.title"), page_icon=_HERE / "static" / "icon.svg", layout="wide"
     )
     css = (_HERE / "assets" / "shell.css").read_text("utf-8")
-    st.html(f"<style>{css}</style>")
+    said = f":root {{ --sg-away: {json.dumps(t('page.away'), ensure_ascii=False)}; }}"
+    st.html(f"<style>{said} {css}</style>")
     settings = FrontendSettings()
     address = browser_address(settings.backend_endpoint, settings.backend_public_url)
     session = str(st.context.cookies.get(SESSION_COOKIE, ""))

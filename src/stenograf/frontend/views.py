@@ -1,12 +1,13 @@
 """The two views of the page: the beginning (drop, settings, history) and one recording."""
 
 import time
+from contextlib import suppress
 from html import escape
 from typing import Any
 
 import streamlit as st
 
-from stenograf.contract.errors import OutOfResources, StenografError
+from stenograf.contract.errors import NotFound, OutOfResources, StenografError, Unauthorized
 from stenograf.contract.session import SessionState
 from stenograf.frontend.client import BackendClient
 from stenograf.frontend.components import component
@@ -95,7 +96,7 @@ class Page:
             draw_options(self.t)
         with drop:
             self.uploader(compact=False)
-        History(self.client, self.t, self._distrust).draw()
+        History(self.client, self.t, self._no_history).draw()
 
     def recording(self, job_id: str) -> None:
         """One job: progress, sound, text, downloads."""
@@ -138,7 +139,7 @@ class Page:
             st.query_params["job"] = str(event["id"])
 
     def act(self, job_id: str, event: dict[str, Any] | None) -> None:
-        """Carry out a button of the recording: cancel, retry, purge, home."""
+        """Carry out a button of the recording: cancel, retry, purge, home; or only look again."""
         name = (event or {}).get("name")
         try:
             if name == "cancel":
@@ -146,13 +147,18 @@ class Page:
             elif name == "retry":
                 self.client.retry(job_id)
             elif name == "purge":
-                self.client.purge(job_id)
+                with suppress(NotFound):  # somebody else did it already
+                    self.client.purge(job_id)
                 st.session_state[_NOTICE] = ("plain", self.t("delete.done"), "")
         except StenografError as error:
             st.session_state[_NOTICE] = ("bad", *self.explain(error))
+            if isinstance(error, Unauthorized):
+                st.session_state.pop(_SESSION, None)
         else:
             if name in ("purge", "home"):
                 st.query_params.pop("job", None)
+        if name == "look":
+            st.session_state.pop(_SESSION, None)
         st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
 
     def explain(self, error: StenografError) -> tuple[str, str]:
@@ -177,8 +183,15 @@ class Page:
         else:
             draw_notice("warn", *problem)
 
-    def _distrust(self) -> None:
-        if st.session_state.pop(_READY_AT, None) is not None:
+    def _no_history(self, error: StenografError) -> None:
+        if isinstance(error, Unauthorized):
+            st.session_state.pop(_SESSION, None)
+            if (state := self._session_state()) is not None and not state.signed_in:
+                st.rerun()  # to ask for the key
+        known_ready = st.session_state.pop(_READY_AT, None) is not None
+        if self._unready() is None:
+            draw_notice("bad", *self.explain(error))
+        elif known_ready:
             st.rerun()  # to say above the list why it is not there
 
     def _unready(self) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ so a short clip is soon served beside a long file, whose many windows wait for o
 window waits for ever, because whoever comes later pays from where the others stand.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -12,7 +13,10 @@ from stenograf.contract.pcm import SAMPLE_RATE, Waveform
 from stenograf.llm.engines.base import EngineOptions, WindowResult
 
 _LEAST_SAMPLES = SAMPLE_RATE  # what the shortest window pays
-_LONGER, _LONGER_SAMPLES = 3, 3 * SAMPLE_RATE  # company may be so many times, and so much, longer
+# Company may be so many times as long, and so much longer. Clips of users who all wait gain more by
+# few full batches than the shortest of them lose; a file that waits for itself costs a clip only.
+_CLIPS_TIMES, _CLIPS_SAMPLES = 6, 6 * SAMPLE_RATE
+_FILES_TIMES, _FILES_SAMPLES = 3, 3 * SAMPLE_RATE
 
 
 class Pending(Future[WindowResult]):
@@ -31,10 +35,6 @@ class Pending(Future[WindowResult]):
         self.abandoned = True
         return super().cancel()
 
-    def welcomes(self, other: "Pending") -> bool:
-        """Whether `other` may share this one's batch: not if it has to wait much longer then."""
-        most = _LONGER * self.window.shape[0] + _LONGER_SAMPLES
-        return other.options == self.options and other.window.shape[0] <= most
 
 
 class Line:
@@ -60,8 +60,7 @@ class Line:
         """How many would share the next batch if it were large enough."""
         if not self._waiting:
             return 0
-        first = self._first()
-        return sum(first.welcomes(pending) for pending in self._waiting)
+        return 1 + len(self._company(self._first()))
 
     def take(self, windows: int, samples: int | None = None) -> list[Pending]:
         """Take the window whose turn it is, and company, that of its length first: a batch takes
@@ -74,10 +73,7 @@ class Line:
             return []
         first = self._first()
         length = first.window.shape[0]
-        company = sorted(
-            (p for p in self._waiting if p is not first and first.welcomes(p)),
-            key=lambda p: abs(p.window.shape[0] - length),
-        )
+        company = sorted(self._company(first), key=lambda p: abs(p.window.shape[0] - length))
         chosen, together = {id(first)}, length
         for pending in company[: windows - 1]:
             together += pending.window.shape[0]
@@ -99,6 +95,20 @@ class Line:
         """Take everybody."""
         everybody, self._waiting = self._waiting, []
         return everybody
+
+    def _company(self, first: Pending) -> list[Pending]:
+        """Who may share the batch of `first`: not whoever would make it wait much longer."""
+        length = first.window.shape[0]
+        of_clips = _CLIPS_TIMES * length + _CLIPS_SAMPLES
+        of_files = _FILES_TIMES * length + _FILES_SAMPLES
+        together = Counter(p.recording for p in self._waiting if p.recording)
+        return [
+            p
+            for p in self._waiting
+            if p is not first
+            and p.options == first.options
+            and p.window.shape[0] <= (of_files if together[p.recording] > 1 else of_clips)
+        ]
 
     def _first(self) -> Pending:
         return min(self._waiting, key=lambda pending: pending.turn)

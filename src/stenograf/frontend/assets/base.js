@@ -87,6 +87,13 @@ function moment(iso, language) {
   return then.toLocaleString(language, { ...day, ...year, hour: "2-digit", minute: "2-digit" });
 }
 
+// Marks that turn the direction of writing or draw nothing: with them a name shows another one.
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g;
+
+function shownName(text) { return (text ?? "").replace(UNSEEN, " ").trim(); }
+
+function nameOf(job) { return shownName(job.title) || shownName(job.filename); }
+
 function backendRoot(backend) {
   if (backend.url) return backend.url.replace(/\/+$/, "");
   return `${location.protocol}//${location.hostname}:${backend.port}`;
@@ -110,13 +117,19 @@ function notice(tone, title, hint, ...actions) {
 function request(url, init = {}) { return fetch(url, { credentials: "include", ...init }); }
 
 async function requestJson(url, init = {}) {
+  const response = await requestFile(url, init);
+  return response.status === 204 ? null : response.json();
+}
+
+// A good answer; whatever else comes is thrown as an error body of ours, `network` if none came.
+async function requestFile(url, init = {}) {
   let response;
   try {
     response = await request(url, init);
   } catch {
     throw { code: "unavailable", network: true };
   }
-  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   throw { code: "internal", ...body.error, status: response.status, retryAfter };

@@ -14,11 +14,23 @@ async function toClipboard(text) {
   if (!copied) throw new Error("copy was refused");
 }
 
+// The name the server gave in Content-Disposition (RFC 6266).
+function nameGiven(response, otherwise) {
+  const given = /filename\*=UTF-8''([^;]+)/i.exec(response.headers.get("Content-Disposition") ?? "");
+  try { return given ? decodeURIComponent(given[1]) : otherwise; } catch { return otherwise; }
+}
+
+function saveAs(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 class ExportMenu {
   constructor(say, getText) {
     this.say = say;
     this.getText = getText;
-    this.answer = h("span", { class: "small muted", "aria-live": "polite" });
+    this.answer = h("span", { class: "small muted answer-line", "aria-live": "polite" });
     this.copyButton = h("button", { type: "button", onclick: () => this.#copy(async () => this.getText()) },
       icon("copy"), say("export.copy"));
     this.list = h("ul", { class: "formats" });
@@ -53,6 +65,7 @@ class ExportMenu {
         }, icon("copy")),
         h("a", {
           class: "button quiet-link", href: `${url}&download=true`, download: "",
+          onclick: (event) => this.#download(event, `${url}&download=true`, format),
           title: this.say("export.download"), "data-format": format,
           "aria-label": `${this.say("export.download")}: ${name}`,
         }, icon("down")));
@@ -65,6 +78,19 @@ class ExportMenu {
     return response.text();
   }
 
+  // Fetched here rather than followed: an answer that is no file would take the page's place.
+  async #download(event, url, format) {
+    event.preventDefault();
+    try {
+      const response = await requestFile(url);
+      saveAs(await response.blob(), nameGiven(response, `transcript.${format}`));
+      this.menu.open = false;
+    } catch (error) {
+      const { title, hint } = explain(error, this.say.strings);
+      this.#tell(hint ? `${title}. ${hint}` : title, 8000);
+    }
+  }
+
   async #copy(getText) {
     let key = "export.copied";
     try {
@@ -72,8 +98,12 @@ class ExportMenu {
     } catch {
       key = "export.not_copied";
     }
-    this.answer.textContent = this.say(key);
+    this.#tell(this.say(key), 3000);
+  }
+
+  #tell(text, for_ms) {
+    this.answer.textContent = text;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => { this.answer.textContent = ""; }, 3000);
+    this.timer = setTimeout(() => { this.answer.textContent = ""; }, for_ms);
   }
 }

@@ -11,6 +11,8 @@ class HistoryView {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.#search(), TYPING_PAUSE_MS);
     });
+    this.onShown = () => { if (!document.hidden) this.send("look", Date.now()); };
+    document.addEventListener("visibilitychange", this.onShown);
     this.title = h("h2", {});
     this.find = h("label", { class: "find" }, icon("search", 18), this.field);
     this.list = h("ul", { class: "jobs" });
@@ -40,6 +42,7 @@ class HistoryView {
 
   destroy() {
     clearTimeout(this.timer);
+    document.removeEventListener("visibilitychange", this.onShown);
     this.root.remove();
   }
 
@@ -68,7 +71,7 @@ class HistoryView {
       class: "entry", type: "button", "data-id": job.id, onclick: () => this.send("open", job.id),
     },
     h("span", { class: "grow" },
-      h("span", { class: "clip name", title: job.title || job.filename }, job.title || job.filename),
+      h("span", { class: "clip name", title: nameOf(job) }, nameOf(job)),
       job.status === "completed" || job.error || job.text_preview ? second : null,
       job.status === "running" ? this.#bar(job) : null),
     h("span", { class: "side small muted num" }, job.status === "completed" ? null : state,

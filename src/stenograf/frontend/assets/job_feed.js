@@ -5,6 +5,7 @@ const SAMPLE_RATE = 16000; // contract/pcm.py
 const FINAL = new Set(["completed", "failed", "cancelled"]);
 const REPEAT_MS = 3000;
 const TOGETHER_MS = 60;
+const UNSEEN_MS = 10_000;
 
 class JobFeed {
   constructor(backend, jobId, emit) {
@@ -12,6 +13,8 @@ class JobFeed {
     this.emit = emit;
     this.windows = new Map();
     this.lastWindow = null;
+    this.onShown = () => this.#shown(!document.hidden);
+    document.addEventListener("visibilitychange", this.onShown);
     this.open();
   }
 
@@ -35,13 +38,40 @@ class JobFeed {
 
   close() {
     this.closed = true;
+    clearTimeout(this.leaving);
+    document.removeEventListener("visibilitychange", this.onShown);
     this.#stopWaiting();
+  }
+
+  // A browser opens six connections to one server for all its tabs: one that nobody looks at
+  // lets go of its own. Who comes back may find that the recording changed or is gone.
+  #shown(visible) {
+    clearTimeout(this.leaving);
+    if (!visible) {
+      this.leaving = setTimeout(() => {
+        this.asleep = Boolean(this.source);
+        if (this.asleep) this.#stopWaiting();
+      }, UNSEEN_MS);
+    } else if (this.asleep) {
+      this.asleep = false;
+      this.open();
+    } else {
+      this.look();
+    }
+  }
+
+  // Whether the recording still is what was shown last.
+  async look() {
+    if (this.closed || this.source || !this.job) return;
+    const { status } = this.job;
+    const now = await requestJson(this.url).catch((error) => error);
+    if (this.closed || now.network || now.status >= 500 || now.status === 429) return;
+    if (now.status !== status) this.open();
   }
 
   #stopWaiting() {
     clearTimeout(this.timer);
-    clearTimeout(this.drawing);
-    this.drawing = null;
+    if (this.drawing) this.#draw();
     this.source?.close();
     this.source = null;
   }
@@ -70,20 +100,25 @@ class JobFeed {
       this.lastWindow = event.lastEventId || this.lastWindow;
       this.windows.set(window.index, window);
       // Many arrive at once when a page is opened late: draw them together.
-      this.drawing ??= setTimeout(() => {
-        this.drawing = null;
-        this.emit("segments", this.#segments(), { partial: true });
-      }, TOGETHER_MS);
+      this.drawing ??= setTimeout(() => this.#draw(), TOGETHER_MS);
     });
     on("status", (job) => this.#job(job));
     on("done", (job) => { this.#stopWaiting(); this.#job(job); this.#finish(); });
+    const since = Date.now();
     this.source.onopen = () => this.emit("link", true);
+    // Cut off or refused: what became of the job tells whether the server or the job is gone.
     this.source.onerror = () => {
       if (this.closed || !this.source) return;
-      this.emit("link", false);
-      // The browser repeats by itself unless the server refused: then ask what became of the job.
-      if (this.source.readyState === EventSource.CLOSED) this.#later(() => this.open());
+      this.#stopWaiting();
+      if (Date.now() - since > REPEAT_MS) this.open();
+      else this.#later(() => this.open());
     };
+  }
+
+  #draw() {
+    clearTimeout(this.drawing);
+    this.drawing = null;
+    if (!this.closed) this.emit("segments", this.#segments(), { partial: true });
   }
 
   // Show the finished transcript with a language model's punctuation, or as it was recognized.

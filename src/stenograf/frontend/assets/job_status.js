@@ -16,14 +16,22 @@ class JobStatus {
     this.working = h("div", { class: "working" },
       h("div", { class: "row between" }, this.stage, this.figures), this.bar);
     this.message = h("div", {});
-    this.link = h("div", { hidden: true }, notice("warn", say("status.offline"), say("status.offline.hint")));
+    this.link = h("div", { hidden: true });
     this.root = h("div", { class: "status" }, this.link, this.working, this.message);
     this.timer = setInterval(() => this.#drawFigures(), 1000);
   }
 
   destroy() { clearInterval(this.timer); }
 
-  connected(yes) { this.link.hidden = yes; }
+  connected(yes) {
+    this.link.hidden = yes;
+    if (yes || this.drawn === Boolean(this.job)) return;
+    this.drawn = Boolean(this.job);
+    const { title, hint } = explain({ code: "unavailable" }, this.say.strings);
+    this.link.replaceChildren(this.drawn
+      ? notice("warn", this.say("status.offline"), this.say("status.offline.hint"))
+      : notice("warn", title, hint));
+  }
 
   showJob(job, strings, { onRetry, onHome }) {
     this.job = job;

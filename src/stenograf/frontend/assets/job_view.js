@@ -57,17 +57,17 @@ class JobView {
       if (playing && !this.wasPlaying) this.lines.follow = true;
       this.wasPlaying = playing;
       this.lines.mark(now_s, playing);
-    });
+    }, () => this.feed.open());
     this.sound = h("section", { class: "sound card", hidden: true, "aria-label": say("wave.label") },
       this.wave.root);
     this.exports = new ExportMenu(say, () => this.lines.text);
     this.toolbar = h("div", { class: "row toolbar", hidden: true },
       this.#layoutSwitch(), this.exports.root);
-    this.dock = h("div", { class: "dock" }, this.player.root, this.toolbar);
+    this.dock = h("div", { class: "dock", hidden: true }, this.player.root, this.toolbar);
     this.text = h("section", { class: "text", hidden: true, "aria-label": say("text.label") },
       this.lines.root);
     this.removed = h("details", { class: "removed small muted", hidden: true });
-    this.texts = new TextWork(say, (punctuated) => this.feed.spell(punctuated));
+    this.texts = new TextWork(say, jobId, (punctuated) => this.feed.spell(punctuated));
     this.root.replaceChildren(
       h("button", { class: "link small back", type: "button", onclick: act("home") },
         icon("back", 18), say("action.home")),
@@ -82,9 +82,9 @@ class JobView {
     const { strings, language } = this.data;
     const active = !FINAL.has(job.status);
     this.job = job;
-    this.title.textContent = job.title || job.filename;
+    this.title.textContent = this.title.title = nameOf(job);
     this.meta.textContent = [
-      job.title && job.title !== job.filename ? job.filename : null,
+      shownName(job.filename) === nameOf(job) ? null : shownName(job.filename),
       job.duration_s ? clock(job.duration_s) : null,
       byteSize(job.size_bytes, language, strings),
       moment(job.created_at, language),
@@ -98,12 +98,21 @@ class JobView {
 
   on_progress(progress) { this.status.showProgress(progress); }
 
-  on_link(connected) { this.status.connected(connected); }
+  on_link(connected) {
+    this.status.connected(connected);
+    if (this.away && connected) this.act("look")(); // what the page said meanwhile is over
+    this.away = !connected;
+  }
 
+  // What was read already stays readable.
   on_missing(error) {
-    this.title.textContent = this.say("status.missing");
-    this.sound.hidden = this.dock.hidden = true;
+    const gone = error.status === 404 || error.status === 410;
+    if (gone || !this.job) this.title.textContent = this.say("status.missing");
+    for (const part of [this.sound, this.dock, this.texts.root, this.stop, this.remove]) part.hidden = true;
+    this.player.audio.pause();
     this.status.showMissing(error, this.data.strings, this.act("home"));
+    if (error.status === 401 && !this.toldKey) this.act("look")(); // the page asks for the key
+    this.toldKey ||= error.status === 401;
   }
 
   on_overview(overview) {

@@ -2,11 +2,14 @@
 
 const SPEEDS = [1, 1.25, 1.5, 2, 0.75];
 const SKIP_S = 5;
+const SOUND_AGAIN_MS = 3000;
 
 class Player {
-  constructor(say, onTime) {
+  // `onTime(now_s, playing)`; `onLost()` when the backend has no such sound any more.
+  constructor(say, onTime, onLost) {
     this.say = say;
     this.onTime = onTime;
+    this.onLost = onLost;
     this.duration_s = 0;
     this.audio = h("audio", { preload: "metadata" });
     this.toggle = h("button", { class: "primary icon", type: "button", onclick: () => this.playOrPause() });
@@ -16,14 +19,15 @@ class Player {
     }, text);
     this.speed = h("button", { class: "quiet num speed", type: "button", onclick: () => this.#faster() });
     this.clock = h("p", { class: "num clock", "data-testid": "clock" });
-    this.problem = h("p", { class: "small muted grow", hidden: true }, say("player.unplayable"));
+    this.problem = h("p", { class: "small muted grow", role: "status", hidden: true });
     this.controls = h("div", { class: "row controls" }, this.toggle,
       skip("player.back", -SKIP_S, `−${SKIP_S}`), skip("player.forward", SKIP_S, `+${SKIP_S}`),
       this.speed, this.clock);
     this.root = h("div", { class: "player" }, this.audio, this.controls, this.problem);
     for (const name of ["play", "pause", "ended"]) this.audio.addEventListener(name, () => this.#draw());
     this.audio.addEventListener("seeked", () => this.#tick());
-    this.audio.addEventListener("error", () => this.#unplayable());
+    this.audio.addEventListener("error", () => this.#broken());
+    this.audio.addEventListener("loadedmetadata", () => this.#playable());
     this.audio.addEventListener("durationchange", () => this.#learnLength());
     this.#draw();
     this.#showSpeed();
@@ -37,6 +41,7 @@ class Player {
 
   destroy() {
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
     this.audio.removeAttribute("src");
     this.audio.load(); // lets the connection go
   }
@@ -69,10 +74,35 @@ class Player {
     }
   }
 
-  #unplayable() {
-    if (!this.audio.getAttribute("src")) return;
+  // A browser says the same of a format it cannot play, a server that is away and a sound that
+  // is gone: the server is asked which of them it is.
+  async #broken() {
+    const url = this.audio.getAttribute("src");
+    if (!url) return;
+    this.stoppedAt_s ??= this.audio.currentTime;
+    const asking = new AbortController();
+    const answer = await request(url, { signal: asking.signal }).catch(() => ({ status: 503 }));
+    asking.abort(); // its head was enough
+    if (this.audio.getAttribute("src") !== url) return;
+    if (answer.ok) this.#say("player.unplayable");
+    else if (answer.status < 500 && answer.status !== 429) this.onLost();
+    else {
+      this.#say("player.offline");
+      this.timer = setTimeout(() => this.audio.load(), SOUND_AGAIN_MS);
+    }
+  }
+
+  #say(key) {
     this.controls.hidden = true;
     this.problem.hidden = false;
+    this.problem.textContent = this.say(key);
+  }
+
+  #playable() {
+    this.controls.hidden = false;
+    this.problem.hidden = true;
+    if (this.stoppedAt_s) this.audio.currentTime = this.stoppedAt_s;
+    this.stoppedAt_s = undefined;
   }
 
   #faster() {

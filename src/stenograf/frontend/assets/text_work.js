@@ -12,12 +12,16 @@ const FOLLOW_AGAIN_MS = 3000;
 
 class TextWork {
   // `onSpelling(punctuated)` shows the transcript with the model's punctuation, or as recognized.
-  constructor(say, onSpelling) {
+  constructor(say, jobId, onSpelling) {
     this.say = say;
+    this.draft = `stenograf.wish.${jobId}`;
     this.onSpelling = onSpelling;
     this.answers = new Map();
     this.problem = h("div", {});
-    this.wish = h("textarea", { rows: 3, maxlength: 4000, placeholder: say("texts.instruction.example") });
+    this.wish = h("textarea", {
+      rows: 3, maxlength: 4000, placeholder: say("texts.instruction.example"),
+      oninput: () => this.#keepDraft(),
+    });
     this.form = h("form", {
       class: "wish", hidden: true,
       onsubmit: (event) => { event.preventDefault(); this.#ask("instruction", this.wish.value.trim()); },
@@ -34,6 +38,19 @@ class TextWork {
         h("button", { type: "button", onclick: () => this.#ask("punctuation") }, say("texts.punctuation")),
         this.opener),
       this.form, this.problem, this.list);
+    this.#bringDraft();
+  }
+
+  // What is half written outlives other views, the other language and a reload.
+  #keepDraft() {
+    try { sessionStorage.setItem(this.draft, this.wish.value); } catch { /* full or forbidden */ }
+  }
+
+  #bringDraft() {
+    try { this.wish.value = sessionStorage.getItem(this.draft) ?? ""; } catch { /* forbidden */ }
+    if (!this.wish.value) return;
+    this.form.hidden = false;
+    this.opener.setAttribute("aria-expanded", "true");
   }
 
   destroy() {
@@ -72,7 +89,11 @@ class TextWork {
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ task, instruction, wait: false }),
       }));
-      if (task === "instruction" && !this.form.hidden) this.#openForm();
+      if (task === "instruction" && instruction === this.wish.value.trim()) {
+        this.wish.value = "";
+        this.#keepDraft();
+        if (!this.form.hidden) this.#openForm();
+      }
     } catch (error) {
       const { title, hint } = explain(error, this.say.strings);
       this.problem.replaceChildren(notice("bad", title, hint));

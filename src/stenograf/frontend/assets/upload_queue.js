@@ -47,7 +47,13 @@ class UploadQueue extends EventTarget {
   recover(backend) {
     for (const entry of pendingJobs()) {
       const mine = this.items.some((item) => item.uploadId === entry.uploadId);
-      if (mine || entry.backend !== backend || Date.now() - entry.at < ABANDONED_MS) continue;
+      if (mine || entry.backend !== backend) continue;
+      const early_ms = entry.at + ABANDONED_MS - Date.now();
+      if (early_ms > 0) {
+        clearTimeout(this.recovering);
+        this.recovering = setTimeout(() => this.recover(backend), early_ms + 1000);
+        continue;
+      }
       const item = {
         key: ++this.serial, name: entry.title, size: entry.size, sent: entry.size, speed: 0, backend,
         options: entry.options, uploadId: entry.uploadId, state: "posting", alone: false, error: null,
@@ -160,7 +166,11 @@ class UploadQueue extends EventTarget {
   #broken(item, error) {
     if (item.state !== "uploading") return;
     const response = error.originalResponse;
-    if (retriable(response?.getStatus() ?? 0)) {
+    const status = response?.getStatus() ?? 0;
+    if ((status === 404 || status === 410) && !item.restarted) {
+      // The server keeps nothing of it any more: from the beginning, once.
+      Object.assign(item, { restarted: true, upload: null, sent: 0, state: "waiting" });
+    } else if (retriable(status)) {
       this.#set(item, "offline");
       item.timer = setTimeout(() => item.state === "offline" && this.resume(item), OFFLINE_RETRY_MS);
     } else {
@@ -188,6 +198,10 @@ class UploadQueue extends EventTarget {
         body: JSON.stringify({ upload_id: item.uploadId, options: item.options }),
       });
       forgetPending(item.uploadId);
+      if (!this.items.includes(item)) { // taken back meanwhile
+        await request(`${item.backend}/v1/jobs/${job.id}?purge=true`, { method: "DELETE" });
+        return;
+      }
       this.items = this.items.filter((other) => other !== item);
       this.dispatchEvent(new CustomEvent("created", { detail: { id: job.id, alone: item.alone } }));
       this.#changed();
@@ -199,7 +213,7 @@ class UploadQueue extends EventTarget {
         item.timer = setTimeout(() => this.#post(item, attempt + 1), delay_ms);
         this.#changed();
       } else {
-        forgetPending(item.uploadId);
+        if (error.status !== 401) forgetPending(item.uploadId); // a key may still be shown
         this.#fail(item, error);
       }
     }

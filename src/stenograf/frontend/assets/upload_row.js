@@ -1,9 +1,10 @@
 // One file on its way: name, progress, what can be done about it.
 
 function uploadRow(queue, item, say) {
+  const shown = shownName(item.name);
   const action = (name, key, run) => h("button", {
     class: "quiet icon", type: "button", onclick: run,
-    "aria-label": `${say(key)}: ${item.name}`, title: say(key),
+    "aria-label": `${say(key)}: ${shown}`, title: say(key),
   }, icon(name));
   const bar = h("i", {});
   const line = h("p", { class: "small muted num" });
@@ -13,7 +14,7 @@ function uploadRow(queue, item, say) {
   const retry = action("retry", "uploader.retry", () => queue.retry(item));
   const root = h("li", { class: "card upload" },
     h("div", { class: "grow" },
-      h("p", { class: "clip name" }, item.name),
+      h("p", { class: "clip name", title: shown }, shown),
       h("div", { class: "bar" }, bar), line, problem),
     pause, resume, retry, action("close", "uploader.cancel", () => queue.remove(item)));
 

@@ -102,7 +102,7 @@ class UploaderView {
     const uploading = new Set(this.queue.items.map((item) => item.upload?.url));
     const entries = (await interruptedUploads(this.backend)).filter((e) => !uploading.has(e.uploadUrl));
     if (!entries.length) return [];
-    const names = entries.slice(0, 3).map((entry) => entry.metadata.filename).join(", ");
+    const names = entries.slice(0, 3).map((entry) => shownName(entry.metadata.filename)).join(", ");
     const box = notice("plain",
       this.#say("uploader.interrupted", { names }), this.#say("uploader.interrupted.hint"),
       this.#button("link small", "uploader.forget", async () => {
