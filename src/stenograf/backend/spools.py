@@ -62,10 +62,10 @@ class Spools:
     def _enter(self, folder: Path) -> tuple[int, Path]:
         give_up_at = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up_at:
-            folder.mkdir(parents=True, exist_ok=True)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 descriptor = _opened(folder)
-            except FileNotFoundError:
+            except (FileExistsError, FileNotFoundError):  # it goes away just now
                 continue
             if try_lock(descriptor, fcntl.LOCK_SH) and _is_at(descriptor, folder):
                 return descriptor, folder
