@@ -57,6 +57,7 @@ class FakeBackend(LocalServer):
         self.jobs = FakeJobs(pace_s)
         self.uploads: dict[str, FakeUpload] = {}
         self.faults = Faults()
+        self.list_fails = False
         self.requests: list[str] = []
         backend = self
 
@@ -195,6 +196,8 @@ class _Handler(Handler):
         self._json(201, view, {"Location": f"/v1/jobs/{view.id}"})
 
     def list_jobs(self) -> None:
+        if self.state.list_fails:
+            raise StenografError("The list cannot be read")
         limit, skip = int(self.query.get("limit", 50)), int(self.query.get("cursor", 0))
         self._json(200, self.state.jobs.page(self.query.get("q", ""), limit, skip))
 

@@ -1,0 +1,306 @@
+"""Hostile words, and recordings and servers that vanish under an open page."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from stenograf.contract.jobs import JobStatus
+from stenograf.contract.transcript import Segment, Warning
+from stenograf.frontend.i18n import catalogue
+
+from ..waiting import until
+from .conftest import RunningPage, wav_file
+from .fake_backend import FakeBackend, Faults
+from .fake_jobs import PHRASES
+
+pytestmark = pytest.mark.browser
+
+RU = catalogue("ru")
+WAIT_MS = 60_000
+HOSTILE = (
+    "<script>document.title='hacked'</script>",
+    "<img src=x onerror=\"document.title='hacked'\">",
+    "**жирно** [ссылка](https://evil.example) ![](https://evil.example/x.png) $x^2$ :smile: `код`",
+    "Щ" * 3000,
+    "\u202eвав.exe",
+    "раз\x00два\nтри\r\n\r\nчетыре",
+    "Z" + "\u0335\u0489" * 300,
+    "{query}{name}{time}$&",
+)
+OUTSIDE = """() => {
+    const inside = (root) => [...root.querySelectorAll('*')].flatMap(
+        (element) => [element, ...(element.shadowRoot ? inside(element.shadowRoot) : [])]);
+    return inside(document.querySelector('.stMain'))
+        .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+        .filter((e) => e.tagName !== 'INPUT' && !e.closest('.visually-hidden'))
+        .map((e) => e.outerHTML.slice(0, 200));
+}"""
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def backend(page_process: RunningPage) -> Iterator[FakeBackend]:
+    running = page_process.backend
+    yield running
+    running.faults = Faults()
+    running.jobs.pace_s, running.jobs.hold_at = 0.05, None
+    running.jobs.jobs.clear()
+    running.uploads.clear()
+
+
+@pytest.fixture
+def open_page(browser: Browser, page_process: RunningPage) -> Iterator[Open]:
+    contexts = []
+    errors: list[str] = []
+
+    def open_at(query: str = "", *, width: int = 1280) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 820}, locale="ru-RU", accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        page.goto(page_process.url + query)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert [error for error in errors if "dynamically imported" not in error] == []
+
+
+def finished(backend: FakeBackend, name: str, seconds: float = 9, **more: Any) -> str:
+    """The id of a recording whose text is there."""
+    job_id = backend.jobs.add(name, wav_file(seconds), **more).id
+    until(lambda: backend.jobs.get(job_id).view.status.final)
+    return job_id
+
+
+def show(page: Page, visible: bool) -> None:
+    """What a browser says to a tab that is looked at, or not any more."""
+    page.evaluate(
+        """(visible) => {
+            Object.defineProperty(document, 'hidden', {value: !visible, configurable: true});
+            document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        visible,
+    )
+
+
+def unharmed(page: Page) -> None:
+    """Nothing ran, nothing was made of the words, nothing stands out of the window."""
+    assert page.title() == RU["page.title"]
+    assert page.locator("img[src=x], a[href*=evil]").count() == 0
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_hostile_words_are_only_words(open_page: Open, backend: FakeBackend, width: int) -> None:
+    for name in HOSTILE[1:]:
+        finished(backend, name[:240])
+    job_id = finished(backend, "x.wav", title=HOSTILE[0])
+    job = backend.jobs.get(job_id)
+    segments = tuple(
+        Segment(text=f" {text}", start=n * 8000, end=n * 8000 + 8000, speaker=text)
+        for n, text in enumerate(HOSTILE)
+    )
+    job.windows = [job.windows[0].model_copy(update={"segments": segments})]
+    job.removed = tuple(
+        Warning(code="credits_removed", message=text, start=0, end=1, text=text) for text in HOSTILE
+    )
+    job.put(text_preview=HOSTILE[1])
+    page = open_page(width=width)
+    expect(page.locator("button.entry")).to_have_count(len(HOSTILE))
+    expect(page.locator("button.entry .name").first).to_have_text(HOSTILE[0])
+    names = "".join(page.locator("button.entry .name").all_text_contents())
+    assert re.search("[\u202e\x00\n]", names) is None
+    unharmed(page)
+    page.locator("input[type=search]").fill("Ж" * 200)
+    expect(page.locator(".empty")).to_contain_text("ЖЖЖ")
+    unharmed(page)
+
+    page.goto(f"{page.url.split('?')[0]}?job={job_id}")
+    expect(page.locator(".line")).to_have_count(len(HOSTILE))
+    page.locator(".removed summary").click()
+    expect(page.locator(".removed li")).to_have_count(len(HOSTILE))
+    unharmed(page)
+    page.get_by_role("button", name=RU["text.as_text"]).click()
+    unharmed(page)
+
+
+def test_a_long_name_leaves_room_for_the_text(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "W" * 240 + ".wav")
+    page = open_page(f"/?job={job_id}", width=380)
+    expect(page.locator(".line")).to_have_count(2)
+    box = page.locator(".job h1").bounding_box()
+    assert box is not None
+    assert box["height"] < 120
+    assert page.locator(".job h1").get_attribute("title") == "W" * 240 + ".wav"
+
+
+def test_a_blank_title_gives_way_to_the_files_name(open_page: Open, backend: FakeBackend) -> None:
+    finished(backend, "запись.wav", title=" \u202e ")
+    page = open_page()
+    expect(page.locator("button.entry .name")).to_have_text("запись.wav")
+
+
+def test_a_download_that_fails_is_said_on_the_page(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav")
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(2)
+    del backend.jobs.jobs[job_id]
+    page.locator(".menu summary").click()
+    page.locator("[data-format=srt]").click()
+    expect(page.locator(".exports [aria-live]")).to_contain_text(RU["error.not_found"])
+    page.route("**/transcript*", lambda route: route.abort())
+    page.locator("[data-format=srt]").click()
+    expect(page.locator(".exports [aria-live]")).to_contain_text(RU["error.unavailable"])
+    expect(page.locator(".line")).to_have_count(2)
+
+
+def test_a_downloaded_file_has_the_name_the_server_gave(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    job_id = finished(backend, "запись.wav")
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(2)
+
+    def named(route: Route) -> None:
+        answer = route.fetch()
+        given = "attachment; filename=\"x.txt\"; filename*=UTF-8''%D0%B8%D0%BC%D1%8F%2F..%2Fa.txt"
+        exposed = f"{answer.headers['access-control-expose-headers']}, Content-Disposition"
+        headers = {"content-disposition": given, "access-control-expose-headers": exposed}
+        route.fulfill(response=answer, headers={**answer.headers, **headers})
+
+    page.route("**/transcript*", named)
+    page.locator(".menu summary").click()
+    with page.expect_download() as download:
+        page.locator("[data-format=txt]").click()
+    assert re.fullmatch(r"имя[^/\\]*a\.txt", download.value.suggested_filename)
+
+
+def test_a_recording_deleted_elsewhere_is_noticed(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav")
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(2)
+    show(page, False)
+    del backend.jobs.jobs[job_id]
+    show(page, True)
+    expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.not_found"])
+    expect(page.locator(".line .said").first).to_have_text(PHRASES[0])  # still there to be copied
+    for part in (".dock", ".job .head .icon"):
+        expect(page.locator(part)).to_be_hidden()
+
+
+def test_a_running_recording_deleted_elsewhere_is_not_a_lost_connection(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    backend.jobs.hold_at = 1
+    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(1)
+    job = backend.jobs.jobs.pop(job_id)
+    job.put(status=JobStatus.CANCELLED)
+    expect(page.locator(".job .notice:visible")).to_be_visible()
+    expect(page.get_by_text(RU["status.offline"])).to_be_hidden()
+
+
+def test_deleting_what_is_deleted_is_done(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav")
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(2)
+    del backend.jobs.jobs[job_id]
+    page.get_by_role("button", name=RU["action.delete"]).click()
+    page.locator("dialog").get_by_role("button", name=RU["delete.confirm"]).click()
+    expect(page.get_by_text(RU["delete.done"])).to_be_visible()
+    expect(page.locator(".zone:visible")).to_have_count(1)
+
+
+def test_a_tab_nobody_looks_at_lets_go_of_its_connection(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    backend.jobs.hold_at = 1
+    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(1)
+    show(page, False)
+    page.wait_for_timeout(11_000)
+    backend.jobs.hold_at = None
+    until(lambda: backend.jobs.get(job_id).view.status.final)
+    page.wait_for_timeout(1000)
+    assert page.locator(".line").count() == 1
+    show(page, True)
+    expect(page.locator(".line")).to_have_count(5)
+    expect(page.locator(".working")).to_be_hidden()
+
+
+def test_sound_comes_back_with_its_server(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav")
+    page = open_page("")
+    page.route("**/audio", lambda route: route.abort())
+    page.goto(f"{page.url.split('?')[0]}?job={job_id}")
+    expect(page.get_by_text(RU["player.offline"])).to_be_visible()
+    page.unroute("**/audio")
+    expect(page.locator(".controls .primary")).to_be_visible()
+    expect(page.get_by_text(RU["player.offline"])).to_be_hidden()
+
+
+def test_an_upload_the_server_has_lost_begins_anew(open_page: Open, backend: FakeBackend) -> None:
+    content = wav_file(200)  # 6.4 MB
+    backend.faults.bytes_per_s = 2e6
+    page = open_page()
+    page.locator("[data-testid=file-input]").set_input_files(
+        [{"name": "запись.wav", "mimeType": "audio/wav", "buffer": content}]
+    )
+    until(lambda: any(upload.content for upload in backend.uploads.values()))
+    page.get_by_role("button", name=RU["uploader.pause"]).click()
+    backend.uploads.clear()
+    backend.faults.bytes_per_s = 0
+    page.get_by_role("button", name=RU["uploader.resume"]).click()
+    expect(page.locator(".job h1")).to_have_text("запись.wav")
+    assert [bytes(upload.content) for upload in backend.uploads.values()] == [content]
+
+
+def test_a_list_that_cannot_be_read_is_explained(open_page: Open, backend: FakeBackend) -> None:
+    backend.list_fails = True
+    try:
+        page = open_page()
+        expect(page.locator(".sg-bad")).to_contain_text(RU["error.internal"])
+        asked = backend.requests.count("GET /v1/jobs")
+        page.wait_for_timeout(6000)
+        assert backend.requests.count("GET /v1/jobs") - asked < 20
+    finally:
+        backend.list_fails = False
+    expect(page.locator(".history:visible")).to_have_count(1)
+    expect(page.locator(".sg-bad")).to_have_count(0)
+
+
+def test_half_written_wishes_outlive_the_page(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav")
+    able = json.dumps({"text": {"configured": True}})
+    page = open_page("")
+
+    def answer(body: str) -> Callable[[Route], None]:
+        headers = {
+            "Access-Control-Allow-Origin": page.url.split("/?")[0].rstrip("/"),
+            "Access-Control-Allow-Credentials": "true",
+        }
+        return lambda route: route.fulfill(
+            body=body, headers=headers, content_type="application/json"
+        )
+
+    page.route("**/v1/capabilities", answer(able))
+    page.route("**/v1/jobs/*/text", answer('{"data": []}'))
+    page.goto(f"{page.url.split('?')[0]}?job={job_id}")
+    page.get_by_role("button", name=RU["texts.instruction"]).click()
+    page.get_by_label(RU["texts.instruction.label"]).fill("Выпиши решения")
+    page.reload()
+    expect(page.get_by_label(RU["texts.instruction.label"])).to_have_value("Выпиши решения")
