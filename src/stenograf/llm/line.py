@@ -36,7 +36,6 @@ class Pending(Future[WindowResult]):
         return super().cancel()
 
 
-
 class Line:
     """The windows that wait. Not safe for threads: the batcher locks."""
 

@@ -20,9 +20,7 @@ from stenograf.llm.whisper.quiet import sounding, trim
 from stenograf.llm.whisper.vocabulary import Vocabulary
 
 _SMOOTHING_FRAMES = 7
-# exchanges that bring the median of seven to the middle, each as (smaller to, larger to)
-_TO_THE_MIDDLE = ((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3), (3, 6), (4, 5),
-                  (1, 4), (1, 3), (3, 4))  # fmt: skip
+_SMOOTHED_ROWS = 16  # at once: they and what comes of them stay in the core's own cache
 _WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue", "km", "bo"})
 _OPENING = frozenset("\"'“¿([{-«„")
 _CLOSING = frozenset("\"'.。,，!！?？:：”)]}、»…;") | frozenset(string.punctuation) - _OPENING
@@ -66,39 +64,63 @@ def token_borders(attention: NDArray[np.float32], prefix: int) -> NDArray[np.int
 
 
 def smooth(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Median over `_SMOOTHING_FRAMES` frames, last dimension, edges mirrored."""
+    """Median over `_SMOOTHING_FRAMES` frames of (heads, tokens, frames), edges mirrored."""
     half = _SMOOTHING_FRAMES // 2
     if scores.shape[-1] <= half:
         return scores
-    padded = np.pad(scores, [(0, 0)] * (scores.ndim - 1) + [(half, half)], mode="reflect")
-    frames = scores.shape[-1]
-    near = [padded[..., shift : shift + frames] for shift in range(_SMOOTHING_FRAMES)]
-    for low, high in _TO_THE_MIDDLE:
-        near[low], near[high] = np.minimum(near[low], near[high]), np.maximum(near[low], near[high])
-    return near[half]
+    padded = np.pad(scores, [(0, 0), (0, 0), (half, half)], mode="reflect")
+    smoothed = np.empty_like(scores)
+    for head in range(scores.shape[0]):
+        for first in range(0, scores.shape[1], _SMOOTHED_ROWS):
+            rows = slice(first, first + _SMOOTHED_ROWS)
+            smoothed[head, rows] = _median_of_seven(padded[head, rows])
+    return smoothed
+
+
+def _median_of_seven(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median of each seven neighbours in the last dimension, by exchanges of the smaller and the
+    larger; neighbours are put in order once for all sevens that they belong to."""
+    size = x.shape[-1] - _SMOOTHING_FRAMES + 1
+    low, high = np.minimum(x[..., :-1], x[..., 1:]), np.maximum(x[..., :-1], x[..., 1:])
+    a, f = low[..., :size], high[..., :size]
+    b, g = low[..., 2 : size + 2], high[..., 2 : size + 2]
+    c, e = low[..., 4 : size + 4], high[..., 4 : size + 4]
+    d = x[..., 6:]
+    a, d = np.minimum(a, d), np.maximum(a, d)
+    b = np.maximum(a, b)
+    d, f = np.minimum(d, f), np.maximum(d, f)
+    c, g = np.minimum(c, g), np.maximum(c, g)
+    d = np.minimum(np.maximum(c, d), g)
+    e = np.minimum(e, f)
+    b, e = np.minimum(b, e), np.maximum(b, e)
+    median: NDArray[np.float32] = np.minimum(np.maximum(b, d), e)
+    return median
 
 
 def first_frames(cost: NDArray[np.float64]) -> NDArray[np.int64]:
     """The frame at which the cheapest monotone path enters each row of `cost`, (rows, frames).
 
-    Dynamic time warping with steps (1, 1), (1, 0) and (0, 1); computed along anti-diagonals, so
-    that numpy does the inner loop. Returns int64, shape (rows,).
+    Dynamic time warping with steps (1, 1), (1, 0) and (0, 1). Returns int64, shape (rows,). A path
+    that enters a row at k and leaves it at j pays for it the difference of two running sums, so
+    the best k for every j is a running minimum.
     """
     rows, frames = cost.shape
-    total = np.full((rows + 1, frames + 1), np.inf)
-    total[0, 0] = 0.0
-    for diagonal in range(2, rows + frames + 1):
-        i = np.arange(max(1, diagonal - frames), min(rows, diagonal - 1) + 1)
-        j = diagonal - i
-        before = np.minimum(total[i - 1, j - 1], np.minimum(total[i - 1, j], total[i, j - 1]))
-        total[i, j] = cost[i - 1, j - 1] + before
+    entering = np.empty((rows, frames))  # cost so far less the row's sum before, for each frame
+    diagonal = np.empty((rows, frames), dtype=np.bool_)
+    before = np.full(frames + 1, np.inf)  # of the row above, left of it the beginning
+    before[0] = 0.0
+    for i, row in enumerate(cost):
+        total = np.cumsum(row)
+        diagonal[i] = before[:-1] <= before[1:]
+        entering[i] = np.minimum(before[:-1], before[1:]) - (total - row)
+        before[0] = np.inf
+        before[1:] = np.minimum.accumulate(entering[i]) + total
     entered = np.zeros(rows, dtype=np.int64)
-    i, j = rows, frames
-    while i > 0 and j > 0:
-        entered[i - 1] = j - 1
-        options = (total[i - 1, j - 1], total[i - 1, j], total[i, j - 1])
-        best = int(np.argmin(options))
-        i, j = (i - 1, j - 1) if best == 0 else (i - 1, j) if best == 1 else (i, j - 1)
+    j = frames - 1
+    for i in range(rows - 1, -1, -1):
+        j -= int(entering[i, j::-1].argmin())  # the latest of equals
+        entered[i] = j
+        j = max(0, j - int(diagonal[i, j]))
     return entered
 
 
