@@ -249,7 +249,11 @@ class _Handler(Handler):
         self.close_connection = True
         sent = int(self.query.get("last_event_id") or self.headers.get("Last-Event-ID") or 0)
         status = None
+        cut = job.cut
         while not job.view.status.final or sent < len(job.windows):
+            if job.cut != cut:
+                cut, sent = job.cut, 0
+                self._event("reset", "{}", 0)
             sent = self._news(job, sent)
             if job.view.status is not status:
                 status = job.view.status

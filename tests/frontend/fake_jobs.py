@@ -81,6 +81,7 @@ class FakeJob:
     windows: list[WindowEvent] = field(default_factory=list)
     silent: bool = False
     attempt: int = 0
+    cut: int = 0  # grows where the windows told before are void
     removed: tuple[Warning, ...] = ()
     error: StenografError | None = None  # what the next attempt ends with
     changed: threading.Condition = field(default_factory=threading.Condition)

@@ -304,3 +304,28 @@ def test_half_written_wishes_outlive_the_page(open_page: Open, backend: FakeBack
     page.get_by_label(RU["texts.instruction.label"]).fill("Выпиши решения")
     page.reload()
     expect(page.get_by_label(RU["texts.instruction.label"])).to_have_value("Выпиши решения")
+
+
+def test_text_of_windows_that_became_void_goes_away(open_page: Open, backend: FakeBackend) -> None:
+    backend.jobs.hold_at = 3
+    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(3)
+    job = backend.jobs.get(job_id)
+    with job.changed:
+        job.windows, job.cut = job.windows[:1], 1
+        job.changed.notify_all()
+    expect(page.locator(".line")).to_have_count(1)
+    expect(page.locator(".said")).to_have_text(PHRASES[0])
+
+
+def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav", 80)  # one endless paragraph takes seconds to lay out
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(20)
+    page.get_by_role("button", name=RU["text.as_text"]).click()
+    expect(page.locator(".paragraph")).to_have_count(3)
+    heights = page.locator(".paragraph").evaluate_all("all => all.map(one => one.clientHeight)")
+    assert min(heights) > 0
+    said = " ".join(page.locator(".said").all_inner_texts())
+    assert said == " ".join((PHRASES * 3)[:20])

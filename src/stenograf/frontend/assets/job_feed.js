@@ -99,8 +99,12 @@ class JobFeed {
     on("window", (window, event) => {
       this.lastWindow = event.lastEventId || this.lastWindow;
       this.windows.set(window.index, window);
-      // Many arrive at once when a page is opened late: draw them together.
-      this.drawing ??= setTimeout(() => this.#draw(), TOGETHER_MS);
+      this.#drawSoon();
+    });
+    on("reset", (_, event) => {
+      this.lastWindow = event.lastEventId || this.lastWindow;
+      this.windows.clear();
+      this.#drawSoon();
     });
     on("status", (job) => this.#job(job));
     on("done", (job) => { this.#stopWaiting(); this.#job(job); this.#finish(); });
@@ -114,6 +118,9 @@ class JobFeed {
       else this.#later(() => this.open());
     };
   }
+
+  // Many arrive at once when a page is opened late: they are drawn together.
+  #drawSoon() { this.drawing ??= setTimeout(() => this.#draw(), TOGETHER_MS); }
 
   #draw() {
     clearTimeout(this.drawing);

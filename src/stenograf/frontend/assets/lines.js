@@ -1,6 +1,8 @@
 // The text: one line per phrase, one span per word; a click on either plays from there.
 
 const UNSURE = 0.5; // words less probable than this are marked
+const PAUSE_S = 2; // a new paragraph, in the running text, after as long a silence
+const PHRASES = 8; // in a paragraph at most: one of three hours takes seconds to lay out
 
 class Lines {
   constructor(say, play) {
@@ -22,25 +24,35 @@ class Lines {
   show(segments, live) {
     const wanted = segments.filter((segment) => segment.text.trim());
     const keys = new Set();
-    let after = null;
-    for (const segment of wanted) {
-      const key = `${segment.start}-${segment.end}-${segment.text}`;
-      keys.add(key);
-      let line = this.shown.get(key);
-      if (!line) {
-        line = this.#line(segment);
-        if (live) line.classList.add("fresh");
-        this.shown.set(key, line);
+    const paragraphs = inParagraphs(wanted);
+    paragraphs.forEach((phrases, index) => {
+      const paragraph = this.root.children[index] ?? this.root.appendChild(h("li", { class: "paragraph" }));
+      let after = null;
+      for (const segment of phrases) {
+        const line = this.#shownLine(segment, keys, live);
+        const place = after ? after.nextSibling : paragraph.firstChild;
+        if (place !== line) paragraph.insertBefore(line, place);
+        after = line;
       }
-      const place = after ? after.nextSibling : this.root.firstChild;
-      if (place !== line) this.root.insertBefore(line, place);
-      after = line;
-    }
+    });
     for (const [key, line] of this.shown) {
       if (!keys.has(key)) { line.remove(); this.shown.delete(key); }
     }
+    while (this.root.children.length > paragraphs.length) this.root.lastChild.remove();
     this.#index();
     this.segments = wanted;
+  }
+
+  #shownLine(segment, keys, live) {
+    const key = `${segment.start}-${segment.end}-${segment.text}`;
+    keys.add(key);
+    let line = this.shown.get(key);
+    if (!line) {
+      line = this.#line(segment);
+      if (live) line.classList.add("fresh");
+      this.shown.set(key, line);
+    }
+    return line;
   }
 
   get text() { return (this.segments ?? []).map((segment) => segment.text.trim()).join(" "); }
@@ -68,7 +80,7 @@ class Lines {
       const gap = index > 0 && /^\s/.test(word.text) ? " " : "";
       return [gap, this.#word(word, bare)];
     }));
-    return h("li", { class: "line" },
+    return h("div", { class: "line" },
       h("button", {
         class: "quiet num stamp", type: "button", "data-start": String(start_s),
         "aria-label": this.say("text.listen_from", { time: clock(start_s) }),
@@ -117,6 +129,16 @@ class Lines {
     }
     return this.cues[low];
   }
+}
+
+function inParagraphs(segments) {
+  const paragraphs = [];
+  segments.forEach((segment, index) => {
+    const silence_s = index ? (segment.start - segments[index - 1].end) / SAMPLE_RATE : Infinity;
+    if (silence_s >= PAUSE_S || paragraphs.at(-1).length >= PHRASES) paragraphs.push([]);
+    paragraphs.at(-1).push(segment);
+  });
+  return paragraphs;
 }
 
 const MARGIN_PX = 120; // the player above, the next lines below
