@@ -18,6 +18,7 @@ from stenograf.contract.errors import (
     Overloaded,
     StenografError,
     TooLarge,
+    Unauthorized,
     error_json,
 )
 from stenograf.contract.jobs import JobRequest
@@ -58,6 +59,7 @@ class FakeBackend(LocalServer):
         self.uploads: dict[str, FakeUpload] = {}
         self.faults = Faults()
         self.list_fails = False
+        self.locked = False  # asks for a key that nobody has
         self.requests: list[str] = []
         backend = self
 
@@ -75,6 +77,8 @@ class _Handler(Handler):
         self.query = dict(parse_qsl(url.query))
         self.state.requests.append(f"{self.command} {url.path}")
         try:
+            if self.state.locked and self.command != "OPTIONS" and url.path.startswith("/v1/jobs"):
+                raise Unauthorized("A key is needed")
             for method, pattern, action in _ROUTES:
                 if method == self.command and (match := re.fullmatch(pattern, url.path)):
                     return action(self, *match.groups())
@@ -251,6 +255,8 @@ class _Handler(Handler):
         status = None
         cut = job.cut
         while not job.view.status.final or sent < len(job.windows):
+            if job_id not in self.state.jobs.jobs:
+                return  # removed meanwhile
             if job.cut != cut:
                 cut, sent = job.cut, 0
                 self._event("reset", "{}", 0)
@@ -277,7 +283,8 @@ class _Handler(Handler):
         self.wfile.flush()
 
     def session(self) -> None:
-        self._json(200, {"key_required": False, "signed_in": True})
+        locked = self.state.locked
+        self._json(200, {"key_required": locked, "signed_in": not locked})
 
     def ready(self) -> None:
         checks = self.state.jobs.checks

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from stenograf.contract.jobs import JobStatus
 from stenograf.contract.transcript import Segment, Warning
 from stenograf.frontend.i18n import catalogue
 
@@ -49,6 +48,7 @@ def backend(page_process: RunningPage) -> Iterator[FakeBackend]:
     yield running
     running.faults = Faults()
     running.jobs.pace_s, running.jobs.hold_at = 0.05, None
+    running.locked = running.list_fails = False
     running.jobs.jobs.clear()
     running.uploads.clear()
 
@@ -207,10 +207,12 @@ def test_a_running_recording_deleted_elsewhere_is_not_a_lost_connection(
     job_id = backend.jobs.add("запись.wav", wav_file(20)).id
     page = open_page(f"/?job={job_id}")
     expect(page.locator(".line")).to_have_count(1)
-    job = backend.jobs.jobs.pop(job_id)
-    job.put(status=JobStatus.CANCELLED)
-    expect(page.locator(".job .notice:visible")).to_be_visible()
-    expect(page.get_by_text(RU["status.offline"])).to_be_hidden()
+    said = page.get_by_text(RU["status.offline"])
+    del backend.jobs.jobs[job_id]
+    expect(page.locator(".job [role=alert]").or_(said)).to_be_visible()
+    expect(said).to_be_hidden()
+    expect(page.locator(".job [role=alert]")).to_contain_text(RU["error.not_found"])
+    expect(page.locator(".line")).to_have_count(1)
 
 
 def test_deleting_what_is_deleted_is_done(open_page: Open, backend: FakeBackend) -> None:
@@ -271,14 +273,12 @@ def test_an_upload_the_server_has_lost_begins_anew(open_page: Open, backend: Fak
 
 def test_a_list_that_cannot_be_read_is_explained(open_page: Open, backend: FakeBackend) -> None:
     backend.list_fails = True
-    try:
-        page = open_page()
-        expect(page.locator(".sg-bad")).to_contain_text(RU["error.internal"])
-        asked = backend.requests.count("GET /v1/jobs")
-        page.wait_for_timeout(6000)
-        assert backend.requests.count("GET /v1/jobs") - asked < 20
-    finally:
-        backend.list_fails = False
+    page = open_page()
+    expect(page.locator(".sg-bad")).to_contain_text(RU["error.internal"])
+    asked = backend.requests.count("GET /v1/jobs")
+    page.wait_for_timeout(6000)
+    assert backend.requests.count("GET /v1/jobs") - asked < 20
+    backend.list_fails = False
     expect(page.locator(".history:visible")).to_have_count(1)
     expect(page.locator(".sg-bad")).to_have_count(0)
 
@@ -329,3 +329,28 @@ def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend) ->
     assert min(heights) > 0
     said = " ".join(page.locator(".said").all_inner_texts())
     assert said == " ".join((PHRASES * 3)[:20])
+
+
+def test_a_key_that_changed_is_asked_for_and_nothing_is_lost(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    backend.jobs.hold_at = 1
+    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
+    reader = open_page(f"/?job={job_id}")
+    expect(reader.locator(".line")).to_have_count(1)
+    sender = open_page()
+    sender.route("**/v1/jobs", lambda route: route.abort())
+    sender.locator("[data-testid=file-input]").set_input_files(
+        [{"name": "новая.wav", "mimeType": "audio/wav", "buffer": wav_file(5)}]
+    )
+    expect(sender.locator(".upload .num")).to_contain_text(RU["upload.posting"])
+
+    backend.locked = True
+    del backend.jobs.jobs[job_id]  # ends the stream of its events
+    sender.unroute("**/v1/jobs")
+    for page in (reader, sender):
+        expect(page.locator("form h1")).to_have_text(RU["sign_in.title"])
+    backend.locked = False
+    show(sender, True)
+    expect(sender.locator(".zone:visible")).to_have_count(1)
+    until(lambda: [job.view.title for job in backend.jobs.jobs.values()] == ["новая.wav"])

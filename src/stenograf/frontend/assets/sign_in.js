@@ -4,6 +4,8 @@ class SignIn {
   constructor(parent) {
     this.root = h("div", { class: "sign-in" });
     parent.append(this.root);
+    this.onShown = () => this.#look();
+    document.addEventListener("visibilitychange", this.onShown);
   }
 
   update(data) {
@@ -14,7 +16,17 @@ class SignIn {
     this.drawn = drawn;
   }
 
-  destroy() { this.root.remove(); }
+  destroy() {
+    document.removeEventListener("visibilitychange", this.onShown);
+    this.root.remove();
+  }
+
+  // The key may have been shown in another tab meanwhile.
+  async #look() {
+    if (document.hidden || this.data.signed_in) return;
+    const state = await requestJson(this.session).catch(() => null);
+    if (state?.signed_in) location.reload();
+  }
 
   #say(key) { return words(this.data.strings, key); }
 

@@ -213,7 +213,8 @@ class UploadQueue extends EventTarget {
         item.timer = setTimeout(() => this.#post(item, attempt + 1), delay_ms);
         this.#changed();
       } else {
-        if (error.status !== 401) forgetPending(item.uploadId); // a key may still be shown
+        if (error.status === 401) rememberPending(item, 0); // until somebody shows a key
+        else forgetPending(item.uploadId);
         this.#fail(item, error);
       }
     }
@@ -234,10 +235,10 @@ function storePending(entries) {
   } catch { /* storage is full or forbidden: only recovery after a crash is lost */ }
 }
 
-function rememberPending(item) {
+function rememberPending(item, at = Date.now()) {
   const { uploadId, backend, options, size, name: title } = item;
   const others = pendingJobs().filter((entry) => entry.uploadId !== uploadId);
-  storePending([...others, { uploadId, backend, options, size, title, at: Date.now() }]);
+  storePending([...others, { uploadId, backend, options, size, title, at }]);
 }
 
 function forgetPending(uploadId) {
