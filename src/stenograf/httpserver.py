@@ -16,6 +16,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TICK_S = 1.0  # how often the Date header is renewed
+_TOO_MANY = (
+    b'{"error": {"code": "overloaded", "message": "Too many clients are connected.",'
+    b' "hint": "Ask again shortly."}}'
+)
 
 
 class Server(uvicorn.Server):
@@ -63,9 +67,14 @@ class _Phase(Enum):
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol that hangs up on a client which stops sending or reading."""
+    """uvicorn's HTTP/1.1 protocol that hangs up on a client which stops sending or reading.
+
+    Beyond `max_connections` a client is told so in answer to its first request; those that are
+    half as many again, and would use up the system's descriptors, are not heard at all.
+    """
 
     deadlines: ClassVar[Deadlines] = Deadlines()
+    max_connections: ClassVar[int | None] = None
 
     _phase: _Phase
     _deadline: float
@@ -77,6 +86,11 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._write_deadline: float | None = None
         self._answered = False
         self._timer: asyncio.TimerHandle | None = None
+        over = len(self.connections) - (self.max_connections or len(self.connections))
+        self._too_many = over > 0
+        if over > (self.max_connections or 0) // 2:
+            self._drop()
+            return
         self._enter_headers()
         self._watch()
 
@@ -92,6 +106,9 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; bytes of a body earn the client time, bytes of headers do not."""
+        if self._too_many:
+            self._refuse(b"503 Service Unavailable", _TOO_MANY)
+            return
         super().data_received(data)
         if self.transport.is_closing() or self._timer is None:
             return
@@ -192,11 +209,12 @@ class DeadlineProtocol(HttpToolsProtocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.transport.abort()
 
-    def _refuse(self, status: bytes) -> None:
+    def _refuse(self, status: bytes, error: bytes = b"") -> None:
         self._unwatch()
-        self.transport.write(
-            b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        )
+        lines = [b"HTTP/1.1 " + status, b"Connection: close", b"Content-Length: %d" % len(error)]
+        if error:
+            lines += [b"Content-Type: application/json", b"Retry-After: 10"]
+        self.transport.write(b"\r\n".join([*lines, b"", error]))
         self.transport.close()
 
     def _unwatch(self) -> None:
@@ -211,7 +229,9 @@ def deadline_protocol(
     idle_timeout_s: float = Deadlines.idle_timeout_s,
     min_bytes_per_s: float = Deadlines.min_bytes_per_s,
     max_header_bytes: int = Deadlines.max_header_bytes,
+    max_connections: int | None = None,
 ) -> type[DeadlineProtocol]:
-    """A protocol class with these `Deadlines`, for uvicorn's `http` option."""
+    """A protocol class with these `Deadlines` and bound, for uvicorn's `http` option."""
     deadlines = Deadlines(header_timeout_s, idle_timeout_s, min_bytes_per_s, max_header_bytes)
-    return type("ConfiguredDeadlineProtocol", (DeadlineProtocol,), {"deadlines": deadlines})
+    own = {"deadlines": deadlines, "max_connections": max_connections}
+    return type("ConfiguredDeadlineProtocol", (DeadlineProtocol,), own)

@@ -286,6 +286,9 @@ class BackendSettings(_Settings):
         description="windows of one job at the model at the same time: enough for a batch that "
         "is computed and one that waits",
     )
+    max_watchers: int = Field(
+        2000, ge=1, description="streams of events that may be open; then 429"
+    )
     max_queued_jobs: int = Field(200, ge=1, description="jobs that may wait; then 429")
     lease_s: float = Field(30.0, gt=0, description="a worker silent for so long loses its job")
     window_timeout_s: float = Field(

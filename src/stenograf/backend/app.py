@@ -26,6 +26,7 @@ from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.db import Database
 from stenograf.backend.described.everything import describe_backend
+from stenograf.backend.descriptors import room_for_connections
 from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.filelock import FileLock
@@ -42,8 +43,10 @@ from stenograf.backend.queue import ThreadQueue
 from stenograf.backend.realtime.desk import RealtimeDesk
 from stenograf.backend.recognize import DRAIN_S
 from stenograf.backend.recovery import Recovery
+from stenograf.backend.seats import Seats
 from stenograf.backend.service import Service
 from stenograf.backend.session import Sessions, secret_in
+from stenograf.backend.shared import SharedWork
 from stenograf.backend.spools import Spools
 from stenograf.backend.textchat import ChatClient
 from stenograf.backend.textledger import TextLedger
@@ -148,6 +151,7 @@ class House:
         self.upkeep.close()
         self.service.queue.close(_CLOSE_S)
         self.languages.close()
+        self.service.watching.close()
         self.service.engine.close()
         self.service.uploads.close()
         with suppress(OperationalError):  # when keys were last used is not worth a late end
@@ -240,6 +244,8 @@ def build(settings: BackendSettings) -> House:
         hub=hub,
         answer_start_s=settings.answer_start_s,
         text=text,
+        watching=SharedWork(),
+        seats=Seats(min(settings.max_watchers, room_for_connections() // 2)),
         ownership=FileLock(data / "ownership.lock"),
     )
     chunks = ChunkStore(data / "chunks", max_bytes=settings.max_upload_bytes, ttl_s=_CHUNKS_TTL_S)

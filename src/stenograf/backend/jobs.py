@@ -162,6 +162,14 @@ class JobStore:
         with self._db.read() as session:
             return session.scalars(statement).all()
 
+    def topic(self, job_id: str) -> str:
+        """The recognition behind a job, which notices are about. Raises NotFound."""
+        with self._db.read() as session:
+            found = session.scalar(select(_J.recognition_id).where(_J.id == job_id))
+            if found is None:
+                raise _no_job()
+            return found
+
     def snapshot(self, job_id: str, after_seq: int) -> Snapshot:
         """The job now, and its windows with a number above `after_seq`. Raises NotFound.
 
@@ -356,8 +364,12 @@ def _rows(session: Session, job_id: str) -> tuple[JobRow, RecognitionRow]:
     statement = select(_J, _R).join(_R, _J.recognition_id == _R.id).where(_J.id == job_id)
     found = session.execute(statement).one_or_none()
     if found is None:
-        raise NotFound("There is no such job.", hint="It may have been removed.")
+        raise _no_job()
     return found[0], found[1]
+
+
+def _no_job() -> NotFound:
+    return NotFound("There is no such job.", hint="It may have been removed.")
 
 
 def _matches(query: str) -> ColumnElement[bool]:

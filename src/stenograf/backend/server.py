@@ -6,6 +6,7 @@ import socket
 import uvicorn
 
 from stenograf.backend.app import House, create_app
+from stenograf.backend.descriptors import raise_limit, room_for_connections
 from stenograf.backend.realtime.socket import BoundedWebSocket
 from stenograf.heap import keep_freed_memory
 from stenograf.httpserver import Server, deadline_protocol
@@ -34,6 +35,7 @@ class _Server(Server):
 def main() -> None:
     """Read the settings once and serve until a signal comes."""
     keep_freed_memory()
+    raise_limit()
     with starting("backend"):
         settings = configured(BackendSettings)
         refuse_unusable(settings.data_dir)
@@ -53,7 +55,9 @@ def main() -> None:
         host=settings.backend_host,
         port=settings.backend_port,
         log_level=settings.log_level,
-        http=deadline_protocol(idle_timeout_s=settings.request_timeout_s),
+        http=deadline_protocol(
+            idle_timeout_s=settings.request_timeout_s, max_connections=room_for_connections()
+        ),
         timeout_graceful_shutdown=_GRACE_S,
         server_header=False,
         ws=BoundedWebSocket,

@@ -3,17 +3,20 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.filelock import FileLock
-from stenograf.backend.hub import Hub, wait
+from stenograf.backend.hub import Hub
 from stenograf.backend.identity import fingerprint
 from stenograf.backend.jobs import Content, JobStore
 from stenograf.backend.partial import partial_transcript
 from stenograf.backend.queue import ThreadQueue
+from stenograf.backend.seats import Seats
+from stenograf.backend.shared import SharedWork
 from stenograf.backend.snapshot import Snapshot
 from stenograf.backend.textwork import TextWork
 from stenograf.backend.uploads import UploadStore
@@ -39,7 +42,6 @@ from stenograf.patience import START_S
 
 _ASK_AGAIN_S = 10.0
 _PURGED_AT_ONCE = 20
-_POLL_S = 1.0  # another process may change a job without a notice here
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Service:
     queue: ThreadQueue
     hub: Hub
     text: TextWork
+    watching: SharedWork
+    seats: Seats
     ownership: FileLock
     """Held while it changes whether a job refers to an upload."""
     answer_start_s: float = START_S
@@ -175,20 +179,26 @@ class Service:
             return self.jobs.transcript(job_id)
         return partial_transcript(snapshot)
 
+    async def topic(self, job_id: str) -> str:
+        """What notices of a job are about. Raises NotFound."""
+        return await self.watching.once(("topic", job_id), partial(self.jobs.topic, job_id))
+
     async def snapshots(self, job_id: str, after_seq: int) -> AsyncGenerator[Snapshot]:
         """The job now and whenever it may have changed, each with the windows new since the last.
 
         Ends after a final state, and when the service shuts down. Raises NotFound.
         """
-        snapshot = await run_in_threadpool(self.jobs.snapshot, job_id, after_seq)
-        async with self.hub.subscribe(snapshot.recognition_id) as changed:
+        async with self.hub.subscribe(await self.topic(job_id)) as notices:
             while True:
-                snapshot = await run_in_threadpool(self.jobs.snapshot, job_id, after_seq)
+                snapshot = await self.watching.once(
+                    ("snapshot", job_id, after_seq, notices.changes),
+                    partial(self.jobs.snapshot, job_id, after_seq),
+                )
                 after_seq = snapshot.last_seq
                 yield snapshot
                 if snapshot.view.status.final or self.hub.closed:
                     return
-                await wait(changed, _POLL_S)
+                await notices.changed()
 
     async def result(self, job_id: str) -> Transcript:
         """Wait for a job's end and give its transcript; the wait may be cancelled, the job lives.

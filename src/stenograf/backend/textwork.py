@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from starlette.concurrency import run_in_threadpool
 
-from stenograf.backend.hub import Hub, wait
+from stenograf.backend.hub import Hub
 from stenograf.backend.textchat import ChatClient, ignore, not_configured
 from stenograf.backend.textprocess import TextProcessor
 from stenograf.backend.textrun import Progress, no_progress
@@ -13,8 +13,6 @@ from stenograf.backend.textstage import TextStage
 from stenograf.backend.textstore import TextStore
 from stenograf.contract.errors import BadOptions, Unavailable
 from stenograf.contract.text import StageState, TextRequest, TextResult, TextTask, TextView
-
-_POLL_S = 1.0  # another process may change a text without a notice here
 
 
 class TextWork:
@@ -130,13 +128,13 @@ class TextWork:
         Also ends when the service shuts down. Raises NotFound.
         """
         topic = await run_in_threadpool(self._store.topic, job_id)
-        async with self._hub.subscribe(topic) as changed:
+        async with self._hub.subscribe(topic) as notices:
             while True:
                 view = await run_in_threadpool(self._store.get, job_id, text_id)
                 yield view
                 if view.state.final or self._hub.closed:
                     return
-                await wait(changed, _POLL_S)
+                await notices.changed()
 
     async def outcome(self, job_id: str, text_id: str) -> TextView:
         """The end of text work, or the first failure that is waited out.

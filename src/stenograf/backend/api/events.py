@@ -4,8 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-
-from starlette.concurrency import run_in_threadpool
+from functools import partial
 
 from stenograf.backend.partial import window_event
 from stenograf.backend.service import Service
@@ -35,8 +34,12 @@ async def events(service: Service, job_id: str, after_seq: int) -> AsyncIterator
                 snapshot = coming.result()
             except (StopAsyncIteration, NotFound):  # ended, or removed meanwhile
                 return
-            for message in await run_in_threadpool(_changes, snapshot, shown):
-                yield message
+            # All who have followed the job so far are told the same: it is put into words once.
+            messages = await service.watching.once(
+                ("changes", id(snapshot), id(shown)), partial(_changes, snapshot, shown)
+            )
+            if messages:
+                yield messages
             shown = snapshot.view
             coming = asyncio.ensure_future(anext(snapshots))
     finally:
@@ -50,7 +53,7 @@ async def _end(coming: asyncio.Future[Snapshot], snapshots: AsyncGenerator[Snaps
     await snapshots.aclose()
 
 
-def _changes(snapshot: Snapshot, before: JobView | None) -> list[bytes]:
+def _changes(snapshot: Snapshot, before: JobView | None) -> bytes:
     view = snapshot.view
     messages = []
     if before is None or (before.status, before.error) != (view.status, view.error):
@@ -65,7 +68,7 @@ def _changes(snapshot: Snapshot, before: JobView | None) -> list[bytes]:
         messages.append(_event("progress", json.dumps(data)))
     if view.status.final:
         messages.append(_event("done", view.model_dump_json()))
-    return messages
+    return b"".join(messages)
 
 
 def _event(name: str, data: str, number: int | None = None) -> bytes:

@@ -5,13 +5,14 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from stenograf.backend.api.disposition import disposition
 from stenograf.backend.api.events import events
 from stenograf.backend.api.text import punctuated_transcript, require_text, with_stages
 from stenograf.backend.jobs import Content
+from stenograf.backend.seats import EventStream
 from stenograf.backend.service import Service
 from stenograf.contract.jobs import JobPage, JobRequest, JobStatus, JobView, Overview
 from stenograf.contract.options import TranscribeOptions
@@ -74,20 +75,16 @@ def _add_jobs(api: APIRouter, service: Service) -> None:
 
 def _add_results(api: APIRouter, service: Service) -> None:
     @api.get("/v1/jobs/{job_id}/events")
-    def job_events(
+    async def job_events(
         job_id: str,
         last_event_id: Annotated[str, Header()] = "",
         replay_after: Annotated[str, Query(alias="last_event_id", max_length=20)] = "",
-    ) -> StreamingResponse:
+    ) -> EventStream:
         """Server-sent events: progress, windows as they finish, the end."""
-        service.jobs.get(job_id)
+        await service.topic(job_id)
         given = last_event_id or replay_after
         after = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
-        return StreamingResponse(
-            events(service, job_id, after),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return EventStream(service.seats, events(service, job_id, after))
 
     @api.get("/v1/jobs/{job_id}/transcript")
     def transcript(

@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
+from stenograf.backend.seats import EventStream
 from stenograf.backend.service import Service
 from stenograf.backend.textapply import punctuated
 from stenograf.backend.textwork import TextWork
@@ -62,7 +63,7 @@ def router(service: Service) -> APIRouter:
         """Work on a finished transcript; the same request again gives the stored result."""
         view = await text.ask(job_id, TextRequest(**body.model_dump(exclude={"wait", "stream"})))
         if body.stream or "text/event-stream" in request.headers.get("accept", ""):
-            return _event_stream(text, job_id, view.id)
+            return EventStream(service.seats, _events(text, job_id, view.id))
         if not body.wait:
             headers = {"Location": f"/v1/jobs/{job_id}/text/{view.id}"}
             return JSONResponse(view.model_dump(mode="json"), status_code=202, headers=headers)
@@ -77,10 +78,10 @@ def router(service: Service) -> APIRouter:
         return text.get(job_id, text_id)
 
     @api.get("/v1/jobs/{job_id}/text/{text_id}/events")
-    async def events(job_id: str, text_id: str) -> StreamingResponse:
+    async def events(job_id: str, text_id: str) -> EventStream:
         """Its text as it grows, as server-sent events: state, delta, reset, done."""
         await run_in_threadpool(text.get, job_id, text_id)
-        return _event_stream(text, job_id, text_id)
+        return EventStream(service.seats, _events(text, job_id, text_id))
 
     @api.delete("/v1/jobs/{job_id}/text/{text_id}")
     def cancel(job_id: str, text_id: str) -> TextView:
@@ -133,14 +134,6 @@ async def _outcome(text: TextWork, job_id: str, text_id: str, *, strict: bool) -
     if strict and view.error is not None:
         raise _error_in(view.error)
     return view.model_dump_json().encode()
-
-
-def _event_stream(text: TextWork, job_id: str, text_id: str) -> StreamingResponse:
-    return StreamingResponse(
-        _events(text, job_id, text_id),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
 
 
 async def _events(text: TextWork, job_id: str, text_id: str) -> AsyncGenerator[bytes]:
