@@ -5,13 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from stenograf.httpserver import Deadlines, deadline_protocol
+from stenograf.httpserver import DeadlineProtocol, Deadlines, deadline_protocol
 
 from .waiting import until
 
@@ -49,9 +49,11 @@ class _App:
 
 
 @contextmanager
-def _serving(app: _App) -> Iterator[tuple[str, int]]:
+def _serving(
+    app: _App, protocol: type[DeadlineProtocol] | None = None
+) -> Iterator[tuple[str, int]]:
     listening = socket.create_server(("127.0.0.1", 0))
-    protocol = deadline_protocol(
+    protocol = protocol or deadline_protocol(
         header_timeout_s=HEADER_S, idle_timeout_s=IDLE_S, min_bytes_per_s=1000
     )
     config = uvicorn.Config(
@@ -215,3 +217,58 @@ def test_keep_alive_carries_many_requests_past_every_deadline(client: socket.soc
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
         assert _answer(client, b"3").startswith(b"HTTP/1.1 200 ")
         time.sleep(0.25)
+
+
+def _asked(line: socket.socket) -> bytes:
+    line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    got = b""
+    while block := line.recv(65536):
+        got += block
+        if got.endswith((b"\r\n\r\n0", b"}}")):
+            break
+    return got
+
+
+def test_too_many_clients_are_told_so_and_a_flood_is_not_heard(app: _App) -> None:
+    with (
+        _serving(app, deadline_protocol(max_connections=2)) as address,
+        ExitStack() as stack,
+    ):
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection(address, timeout=LATE_S))
+
+        known = [connect() for _ in range(2)]
+        assert all(b" 200 " in _asked(line) for line in known)
+        refusal = _asked(connect())
+        assert b" 503 " in refusal
+        assert b"overloaded" in refusal
+        waiting = connect()
+        with pytest.raises(ConnectionError):
+            _asked(connect())
+        waiting.close()
+        known.pop().close()
+
+        def comes_in() -> bool:
+            with socket.create_connection(address, timeout=LATE_S) as line:
+                return b" 200 " in _asked(line)
+
+        until(comes_in)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_the_kernel_ends_connections_of_clients_that_vanished(app: _App) -> None:
+    seen: list[int] = []
+
+    class Seen(deadline_protocol(idle_timeout_s=7)):  # type: ignore[misc]
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            sock = transport.get_extra_info("socket")
+            seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+
+    with (
+        _serving(app, Seen) as address,
+        socket.create_connection(address, timeout=LATE_S) as line,
+    ):
+        assert b" 200 " in _asked(line)
+    assert seen == [7000]

@@ -124,6 +124,16 @@ def test_chunks_expire(tmp_path: Path, clock: Clock) -> None:
         store.take("u", 16_000)
 
 
+def test_two_processes_do_not_mix_up_what_they_took(tmp_path: Path) -> None:
+    stores = [ChunkStore(tmp_path / "chunks", max_bytes=100, ttl_s=60) for _ in range(2)]
+    taken = []
+    for number, store in enumerate(stores):
+        store.add("u", np.full(5, number, np.float32))
+        taken.append(store.take("u", 16_000)[0])
+    for number, wav in enumerate(taken):
+        assert b"".join(wav)[44:] == np.full(5, number, "<f4").tobytes()
+
+
 def test_one_user_is_bounded(tmp_path: Path) -> None:
     store = ChunkStore(tmp_path, max_bytes=40, ttl_s=60)
     store.add("u", np.zeros(10, np.float32))

@@ -673,3 +673,48 @@ def test_what_is_no_upload_disturbs_nobody(
     clock.now += 2 * DAY_S
     assert old.id in store.expire()
     assert {"a file", "file", "lost+found"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def another(tmp_path: Path, clock: Clock) -> UploadStore:
+    """The store of a second process."""
+    return UploadStore(tmp_path / "uploads", max_bytes=10**6, ttl_s=DAY_S, clock=clock)
+
+
+def test_what_another_process_writes_does_not_expire(
+    tmp_path: Path, store: UploadStore, clock: Clock
+) -> None:
+    upload = store.create(10)
+    other = another(tmp_path, clock)
+
+    def pieces() -> Iterator[bytes]:
+        yield DATA[:5]
+        content = tmp_path / "uploads" / upload.id / CONTENT
+        os.utime(content, (clock.now, clock.now))  # by the clock of this test
+        clock.now += 2 * DAY_S
+        assert other.expire() == []
+        yield DATA[5:10]
+
+    assert store.append(upload.id, 0, pieces()).sealed
+    other.close()
+
+
+def test_two_processes_expire_the_same_uploads(
+    tmp_path: Path, store: UploadStore, clock: Clock
+) -> None:
+    other = another(tmp_path, clock)
+    ids = {store.create(10).id for _ in range(40)}
+    clock.now += 2 * DAY_S
+    removed: list[str] = []
+    threads = [
+        threading.Thread(target=lambda s=s: removed.extend(s.expire())) for s in (store, other)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert set(removed) == ids
+    assert list((tmp_path / "uploads").iterdir()) == []
+    for upload_id in ids:
+        with pytest.raises(NotFound):
+            other.info(upload_id)
+    other.close()
