@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from stenograf.contract.transcript import Segment, Warning
 from stenograf.frontend.i18n import catalogue
 
+from ..servers import frontend_process
 from ..waiting import until
 from .conftest import RunningPage, wav_file
 from .fake_backend import FakeBackend, Faults
@@ -159,10 +161,11 @@ def test_a_download_that_fails_is_said_on_the_page(open_page: Open, backend: Fak
     del backend.jobs.jobs[job_id]
     page.locator(".menu summary").click()
     page.locator("[data-format=srt]").click()
-    expect(page.locator(".exports [aria-live]")).to_contain_text(RU["error.not_found"])
+    expect(page.locator(".formats [role=alert]")).to_contain_text(RU["error.not_found"])
     page.route("**/transcript*", lambda route: route.abort())
     page.locator("[data-format=srt]").click()
-    expect(page.locator(".exports [aria-live]")).to_contain_text(RU["error.unavailable"])
+    expect(page.locator(".formats [role=alert]")).to_have_count(1)
+    expect(page.locator(".formats [role=alert]")).to_contain_text(RU["error.unavailable"])
     expect(page.locator(".line")).to_have_count(2)
 
 
@@ -319,9 +322,10 @@ def test_text_of_windows_that_became_void_goes_away(open_page: Open, backend: Fa
     expect(page.locator(".said")).to_have_text(PHRASES[0])
 
 
-def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend) -> None:
+@pytest.mark.parametrize("width", [380, 1280])
+def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend, width: int) -> None:
     job_id = finished(backend, "запись.wav", 80)  # one endless paragraph takes seconds to lay out
-    page = open_page(f"/?job={job_id}")
+    page = open_page(f"/?job={job_id}", width=width)
     expect(page.locator(".line")).to_have_count(20)
     page.get_by_role("button", name=RU["text.as_text"]).click()
     expect(page.locator(".paragraph")).to_have_count(3)
@@ -329,6 +333,13 @@ def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend) ->
     assert min(heights) > 0
     said = " ".join(page.locator(".said").all_inner_texts())
     assert said == " ".join((PHRASES * 3)[:20])
+    gaps = page.locator(".paragraph").first.evaluate(
+        """(paragraph) => [...paragraph.querySelectorAll('.word')].map(
+            (word) => word.getBoundingClientRect()).flatMap((box, index, all) => index
+            && Math.abs(all[index - 1].top - box.top) < 2
+            ? [box.left - all[index - 1].right] : [])"""
+    )
+    assert min(gaps) > 2  # no word touches another
 
 
 def test_a_key_that_changed_is_asked_for_and_nothing_is_lost(
@@ -354,3 +365,29 @@ def test_a_key_that_changed_is_asked_for_and_nothing_is_lost(
     show(sender, True)
     expect(sender.locator(".zone:visible")).to_have_count(1)
     until(lambda: [job.view.title for job in backend.jobs.jobs.values()] == ["новая.wav"])
+
+
+def test_a_page_that_lost_its_server_says_so_in_the_readers_language(
+    browser: Browser, backend: FakeBackend, tmp_path: Path
+) -> None:
+    job_id = finished(backend, "запись.wav")
+    said = f'"{RU["page.away"]}"'
+    words = "(of) => getComputedStyle(of, '::after').content"
+    with frontend_process(tmp_path, backend.url) as process:
+        context = browser.new_context(locale="ru-RU")
+        page = context.new_page()
+        page.goto(f"{process.url}?job={job_id}")
+        expect(page.locator(".line")).to_have_count(2, timeout=WAIT_MS)
+        app = page.get_by_test_id("stApp")
+        assert app.evaluate(words) == "none"
+        process.kill()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_have_count(1, timeout=WAIT_MS)
+        assert said in dialog.locator("div div").evaluate_all(f"all => all.map({words})")
+        assert dialog.locator("h2").evaluate("e => getComputedStyle(e).fontSize") == "0px"
+        dialog.get_by_role("button").click()
+        until(lambda: app.evaluate(words) == said)
+        expect(page.locator(".line")).to_have_count(2)
+        process.start()
+        until(lambda: app.evaluate(words) == "none")
+        context.close()

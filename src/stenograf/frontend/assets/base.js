@@ -84,7 +84,7 @@ function moment(iso, language) {
   const today = new Date().toDateString() === then.toDateString();
   const day = today ? {} : { day: "numeric", month: "short" };
   const year = then.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
-  return then.toLocaleString(language, { ...day, ...year, hour: "2-digit", minute: "2-digit" });
+  return then.toLocaleString(language, { ...day, ...year, hour: "numeric", minute: "2-digit" });
 }
 
 // Marks that turn the direction of writing or draw nothing: with them a name shows another one.

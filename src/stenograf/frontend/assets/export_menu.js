@@ -30,7 +30,7 @@ class ExportMenu {
   constructor(say, getText) {
     this.say = say;
     this.getText = getText;
-    this.answer = h("span", { class: "small muted answer-line", "aria-live": "polite" });
+    this.answer = h("span", { class: "small muted", "aria-live": "polite" });
     this.copyButton = h("button", { type: "button", onclick: () => this.#copy(async () => this.getText()) },
       icon("copy"), say("export.copy"));
     this.list = h("ul", { class: "formats" });
@@ -73,37 +73,39 @@ class ExportMenu {
   }
 
   async #fetchText(url) {
-    const response = await request(url);
-    if (!response.ok) throw new Error(String(response.status));
-    return response.text();
+    return (await requestFile(url)).text();
   }
 
   // Fetched here rather than followed: an answer that is no file would take the page's place.
   async #download(event, url, format) {
     event.preventDefault();
+    this.problem?.remove();
     try {
       const response = await requestFile(url);
       saveAs(await response.blob(), nameGiven(response, `transcript.${format}`));
       this.menu.open = false;
     } catch (error) {
-      const { title, hint } = explain(error, this.say.strings);
-      this.#tell(hint ? `${title}. ${hint}` : title, 8000);
+      this.#complain(error);
     }
+  }
+
+  #complain(error) {
+    const { title } = explain(error, this.say.strings);
+    this.problem = h("li", { class: "failed" }, notice("bad", this.say("export.failed"), title));
+    this.list.prepend(this.problem);
   }
 
   async #copy(getText) {
+    this.problem?.remove();
     let key = "export.copied";
     try {
       await toClipboard(await getText());
-    } catch {
+    } catch (error) {
+      if (error.code && this.menu.open) return this.#complain(error);
       key = "export.not_copied";
     }
-    this.#tell(this.say(key), 3000);
-  }
-
-  #tell(text, for_ms) {
-    this.answer.textContent = text;
+    this.answer.textContent = this.say(key);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => { this.answer.textContent = ""; }, for_ms);
+    this.timer = setTimeout(() => { this.answer.textContent = ""; }, 3000);
   }
 }
