@@ -391,3 +391,33 @@ def test_a_page_that_lost_its_server_says_so_in_the_readers_language(
         process.start()
         until(lambda: app.evaluate(words) == "none")
         context.close()
+
+
+def test_another_language_keeps_the_place(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav", 40)
+    page = open_page(f"/?job={job_id}")
+    page.locator("audio").evaluate("audio => audio.defaultPlaybackRate = audio.playbackRate = 0.1")
+    page.locator(".stamp").nth(3).click()
+    expect(page.locator(".line.now .said")).to_have_text(PHRASES[3])
+    page.get_by_role("button", name=RU["text.as_text"]).click()
+    page.get_by_text("EN", exact=True).click()
+    english = catalogue("en")
+    expect(page.get_by_role("button", name=english["text.as_text"], pressed=True)).to_be_visible()
+    expect(page.locator(".line.now .said")).to_have_text(PHRASES[3])
+    expect(page.get_by_role("button", name=english["player.pause"])).to_be_visible()
+
+
+def test_many_uploads_leave_room_for_what_is_read(open_page: Open, backend: FakeBackend) -> None:
+    job_id = finished(backend, "запись.wav")
+    backend.faults.max_bytes = 10  # every one of them is refused and stays in the list
+    page = open_page()
+    page.locator("[data-testid=file-input]").set_input_files(
+        [{"name": f"{n}.wav", "mimeType": "audio/wav", "buffer": wav_file(1)} for n in range(15)]
+    )
+    expect(page.locator(".upload .problem:visible")).to_have_count(15)
+    page.locator(f"button.entry[data-id='{job_id}']").click()
+    expect(page.locator(".line")).to_have_count(2)
+    expect(page.locator(".uploader.compact .upload")).to_have_count(15)
+    box = page.locator(".uploader.compact").bounding_box()
+    assert box is not None
+    assert box["height"] < 450

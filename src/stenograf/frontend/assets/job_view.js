@@ -31,6 +31,8 @@ class JobView {
   }
 
   #build() {
+    const heard = this.jobId === this.data.job_id ? this.player.place : null; // another language
+    this.jobId = this.data.job_id;
     this.#dispose();
     const { strings, language, backend, job_id: jobId } = this.data;
     const say = (key, values) => words(strings, key, values);
@@ -75,6 +77,8 @@ class JobView {
         h("div", { class: "grow" }, this.title, this.meta), this.stop, this.remove),
       this.status.root, this.sound, this.dock, this.text, this.removed, this.texts.root,
       this.confirm);
+    this.#layOut(Boolean(this.flow));
+    if (heard) this.player.goOn(heard);
     this.feed = new JobFeed(backendRoot(backend), jobId, (event, ...rest) => this[`on_${event}`](...rest));
   }
 
@@ -154,17 +158,18 @@ class JobView {
   }
 
   #layoutSwitch() {
-    const choose = (flow, button) => {
-      this.lines.root.classList.toggle("flow", flow);
-      for (const other of group.children) other.setAttribute("aria-pressed", String(other === button));
-    };
     const option = (key, flow) => h("button", {
-      class: "quiet", type: "button", "aria-pressed": String(!flow),
-      onclick: (event) => choose(flow, event.currentTarget),
+      class: "quiet", type: "button", onclick: () => this.#layOut(flow),
     }, this.say(key));
-    const group = h("div", { class: "switch", role: "group", "aria-label": this.say("text.layout") },
-      option("text.by_phrase", false), option("text.as_text", true));
-    return group;
+    this.layouts = [option("text.by_phrase", false), option("text.as_text", true)];
+    return h("div", { class: "switch", role: "group", "aria-label": this.say("text.layout") },
+      this.layouts);
+  }
+
+  #layOut(flow) {
+    this.flow = flow;
+    this.lines.root.classList.toggle("flow", flow);
+    this.layouts.forEach((one, index) => one.setAttribute("aria-pressed", String(Boolean(index) === flow)));
   }
 
   #confirmDialog(purge) {

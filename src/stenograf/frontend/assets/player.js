@@ -46,6 +46,18 @@ class Player {
     this.audio.load(); // lets the connection go
   }
 
+  // Where the recording is, for a player that takes this one's place.
+  get place() {
+    return { at_s: this.audio.currentTime, playing: this.playing, rate: this.audio.playbackRate };
+  }
+
+  goOn({ at_s, playing, rate }) {
+    this.stoppedAt_s = at_s;
+    this.wasPlaying = playing;
+    this.audio.playbackRate = this.audio.defaultPlaybackRate = rate;
+    this.#showSpeed();
+  }
+
   get playing() { return !this.audio.paused && !this.audio.ended; }
 
   playOrPause() {
@@ -67,9 +79,12 @@ class Player {
       this.probing = true;
       this.audio.currentTime = 1e7;
     } else if (Number.isFinite(length_s)) {
-      if (this.probing) this.audio.currentTime = 0;
-      this.probing = false;
       this.duration_s ||= length_s;
+      if (this.probing) {
+        this.probing = false;
+        this.audio.currentTime = 0;
+        this.#takeUp();
+      }
       this.#tick();
     }
   }
@@ -80,6 +95,8 @@ class Player {
     const url = this.audio.getAttribute("src");
     if (!url) return;
     this.stoppedAt_s ??= this.audio.currentTime;
+    this.wasPlaying ??= this.playing;
+    this.probing = false;
     const asking = new AbortController();
     const answer = await request(url, { signal: asking.signal }).catch(() => ({ status: 503 }));
     asking.abort(); // its head was enough
@@ -101,8 +118,13 @@ class Player {
   #playable() {
     this.controls.hidden = false;
     this.problem.hidden = true;
+    if (!this.probing) this.#takeUp();
+  }
+
+  #takeUp() {
     if (this.stoppedAt_s) this.audio.currentTime = this.stoppedAt_s;
-    this.stoppedAt_s = undefined;
+    if (this.wasPlaying) this.audio.play().catch(() => {});
+    this.stoppedAt_s = this.wasPlaying = undefined;
   }
 
   #faster() {
