@@ -421,3 +421,15 @@ def test_many_uploads_leave_room_for_what_is_read(open_page: Open, backend: Fake
     box = page.locator(".uploader.compact").bounding_box()
     assert box is not None
     assert box["height"] < 450
+
+
+def test_sound_that_does_not_come_is_said_to_be_on_its_way(
+    open_page: Open, backend: FakeBackend
+) -> None:
+    job_id = finished(backend, "запись.wav", 40)
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(10)
+    for event, seen in (("waiting", True), ("playing", False)):
+        page.locator("audio").dispatch_event(event)
+        expect(page.get_by_text(RU["player.waiting"])).to_be_visible(visible=seen)
+        expect(page.locator(".controls .primary")).to_be_visible()

@@ -3,6 +3,7 @@
 const SPEEDS = [1, 1.25, 1.5, 2, 0.75];
 const SKIP_S = 5;
 const SOUND_AGAIN_MS = 3000;
+const PATIENCE_MS = 2000; // of silence until it is said that the sound is on its way
 
 class Player {
   // `onTime(now_s, playing)`; `onLost()` when the backend has no such sound any more.
@@ -29,6 +30,8 @@ class Player {
     this.audio.addEventListener("error", () => this.#broken());
     this.audio.addEventListener("loadedmetadata", () => this.#playable());
     this.audio.addEventListener("durationchange", () => this.#learnLength());
+    this.audio.addEventListener("waiting", () => this.#waiting());
+    for (const name of ["playing", "pause", "seeked"]) this.audio.addEventListener(name, () => this.#arrived());
     this.#draw();
     this.#showSpeed();
   }
@@ -42,6 +45,7 @@ class Player {
   destroy() {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
+    clearTimeout(this.late);
     this.audio.removeAttribute("src");
     this.audio.load(); // lets the connection go
   }
@@ -101,16 +105,27 @@ class Player {
     const answer = await request(url, { signal: asking.signal }).catch(() => ({ status: 503 }));
     asking.abort(); // its head was enough
     if (this.audio.getAttribute("src") !== url) return;
-    if (answer.ok) this.#say("player.unplayable");
-    else if (answer.status < 500 && answer.status !== 429) this.onLost();
-    else {
-      this.#say("player.offline");
-      this.timer = setTimeout(() => this.audio.load(), SOUND_AGAIN_MS);
-    }
+    const undecodable = this.audio.error?.code === MediaError.MEDIA_ERR_DECODE;
+    if (answer.ok && (undecodable || this.again)) return this.#say("player.unplayable");
+    if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) return this.onLost();
+    this.again = answer.ok; // it may have come back just now
+    if (!answer.ok) this.#say("player.offline");
+    this.timer = setTimeout(() => this.audio.load(), answer.ok ? 0 : SOUND_AGAIN_MS);
   }
 
-  #say(key) {
-    this.controls.hidden = true;
+  #waiting() {
+    clearTimeout(this.late);
+    this.late = setTimeout(() => this.#say("player.waiting", false), PATIENCE_MS);
+  }
+
+  #arrived() {
+    clearTimeout(this.late);
+    if (!this.controls.hidden) this.problem.hidden = true;
+  }
+
+  #say(key, hopeless = true) {
+    clearTimeout(this.late);
+    this.controls.hidden = hopeless;
     this.problem.hidden = false;
     this.problem.textContent = this.say(key);
   }
@@ -118,6 +133,7 @@ class Player {
   #playable() {
     this.controls.hidden = false;
     this.problem.hidden = true;
+    this.again = false;
     if (!this.probing) this.#takeUp();
   }
 
