@@ -226,3 +226,18 @@ def test_a_crowd_looks_at_the_same_moments_and_a_few_at_once() -> None:
     assert asyncio.run(crowd(2)) < 1.0
     assert asyncio.run(crowd(400)) < 5.0
     assert hub.subscribers == 0
+
+
+def test_who_comes_when_others_left_does_not_share_an_older_look() -> None:
+    hub = Hub()
+
+    async def moments() -> list[object]:
+        seen: list[object] = []
+        for _ in range(2):
+            async with hub.subscribe("a") as one, hub.subscribe("a") as other:
+                assert one.moment == other.moment
+                seen.append(one.moment)
+        return seen
+
+    first, second = asyncio.run(moments())
+    assert first != second

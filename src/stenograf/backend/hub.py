@@ -1,12 +1,14 @@
 """Wakes those who wait for a recognition to change, across threads and event loops."""
 
 import asyncio
+import itertools
 import random
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
 
 _POLL_S = 1.0  # another process may change a job without a notice here
+_NUMBERS = itertools.count()
 _CROWD = 50
 _REST_S = 0.0005  # what one of a crowd costs at each look, and the others leave free as much
 _TOPIC_S = 0.02  # a look at the database, and nine times as long for everything else
@@ -19,7 +21,7 @@ class Waiting:
         self.loop = loop
         self.events: set[asyncio.Event] = set()
         self.changes = 0
-        """How many notices have come; who looks at the same number sees the same."""
+        self.number = next(_NUMBERS)
         self._phase = random.random()
 
     def notify(self) -> None:
@@ -48,8 +50,13 @@ class Subscription:
 
     @property
     def changes(self) -> int:
-        """Notices of the topic so far: what one sees who looks now, all do who look at this."""
+        """Notices of the topic since somebody waits for it."""
         return self._waiting.changes
+
+    @property
+    def moment(self) -> Hashable:
+        """What one sees who looks at this moment, all do who look at the same one."""
+        return self._waiting.number, self._waiting.changes
 
     async def changed(self) -> None:
         """Until there was a notice since the last look, or it is time to look without one.

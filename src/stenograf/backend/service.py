@@ -1,7 +1,7 @@
 """The use cases that every dialect calls; nothing here knows HTTP or SQL."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -188,17 +188,23 @@ class Service:
 
         Ends after a final state, and when the service shuts down. Raises NotFound.
         """
-        async with self.hub.subscribe(await self.topic(job_id)) as notices:
+        topic = await self.topic(job_id)
+        async with AsyncExitStack() as waiting:
+            notices = await waiting.enter_async_context(self.hub.subscribe(topic))
             while True:
                 snapshot = await self.watching.once(
-                    ("snapshot", job_id, after_seq, notices.changes),
+                    ("snapshot", job_id, after_seq, notices.moment),
                     partial(self.jobs.snapshot, job_id, after_seq),
                 )
                 after_seq = snapshot.last_seq
                 yield snapshot
                 if snapshot.view.status.final or self.hub.closed:
                     return
-                await notices.changed()
+                if snapshot.recognition_id == topic:
+                    await notices.changed()
+                else:  # another computation has become the job's
+                    topic = snapshot.recognition_id
+                    notices = await waiting.enter_async_context(self.hub.subscribe(topic))
 
     async def result(self, job_id: str) -> Transcript:
         """Wait for a job's end and give its transcript; the wait may be cancelled, the job lives.
