@@ -264,5 +264,5 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(
             next(response.iter_bytes())
         job = quick.http.get("/v1/jobs").json()["data"][0]
         assert quick.wait(job["id"])["status"] == "completed"
-        until(lambda: not quick.house.service.hub._waiting)
+        until(lambda: not quick.house.service.hub.subscribers)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -66,6 +66,7 @@ class Spools:
                 folder.mkdir(parents=True, exist_ok=True)
                 descriptor = _opened(folder)
             except (FileExistsError, FileNotFoundError):  # it goes away just now
+                time.sleep(_LOOK_S)
                 continue
             if try_lock(descriptor, fcntl.LOCK_SH) and _is_at(descriptor, folder):
                 return descriptor, folder
