@@ -433,3 +433,27 @@ def test_sound_that_does_not_come_is_said_to_be_on_its_way(
         page.locator("audio").dispatch_event(event)
         expect(page.get_by_text(RU["player.waiting"])).to_be_visible(visible=seen)
         expect(page.locator(".controls .primary")).to_be_visible()
+
+
+@pytest.mark.parametrize("layout", ["text.by_phrase", "text.as_text"])
+def test_the_line_one_hears_is_in_view_wherever_it_is(
+    open_page: Open, backend: FakeBackend, layout: str
+) -> None:
+    backend.jobs.pace_s = 0.001
+    job_id = finished(backend, "запись.wav", 1600)
+    page = open_page(f"/?job={job_id}", width=380)
+    expect(page.locator(".line")).to_have_count(400)
+    page.get_by_role("button", name=RU[layout]).click()
+    page.locator("audio").evaluate("audio => audio.defaultPlaybackRate = audio.playbackRate = 0.1")
+    page.get_by_role("button", name=RU["player.play"], exact=True).click()
+    for share in (0.9, 0.05, 0.5):
+        page.evaluate("document.querySelector('.stMain').scrollTo(0, 0)")
+        waves = page.locator(".lane.before canvas")
+        box = waves.bounding_box()
+        assert box is not None
+        waves.click(position={"x": share * box["width"], "y": 10})
+        heard = page.locator(".line.now")
+        expect(heard.locator(".stamp")).to_have_attribute("data-start", re.compile(r"\d"))
+        expect(heard).to_be_in_viewport()
+        start_s = float(heard.locator(".stamp").get_attribute("data-start") or 0)
+        assert abs(start_s - share * 1600) < 30

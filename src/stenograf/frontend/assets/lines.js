@@ -146,5 +146,10 @@ const MARGIN_PX = 120; // the player above, the next lines below
 function keepInView(line) {
   const { top, bottom } = line.getBoundingClientRect();
   if (top > MARGIN_PX && bottom < innerHeight - MARGIN_PX) return;
-  line.scrollIntoView({ block: "center", behavior: "smooth" });
+  const far = Math.abs(top) > 3 * innerHeight;
+  line.scrollIntoView({ block: "center", behavior: far ? "instant" : "smooth" });
+  if (!far) return;
+  // Lines nobody has looked at yet have a guessed height: what is far is found the second time.
+  const again = () => line.scrollIntoView({ block: "center", behavior: "instant" });
+  requestAnimationFrame(() => requestAnimationFrame(again));
 }
