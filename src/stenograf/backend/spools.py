@@ -43,8 +43,8 @@ class Spools:
         with suppress(OSError):  # not there, or it stays until the next `clean`
             descriptor = _opened(folder)
             try:
-                if not try_lock(descriptor, fcntl.LOCK_EX):
-                    return
+                if not try_lock(descriptor, fcntl.LOCK_EX) or not _is_at(descriptor, folder):
+                    return  # used, or removed by another hand, and it may be a new one by now
                 # Who comes now makes a folder of their own, however long the removal takes.
                 gone = self._root / f"gone-{uuid.uuid4().hex}"
                 folder.rename(gone)
