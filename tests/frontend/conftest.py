@@ -57,6 +57,7 @@ def hear_tones(page: Page) -> None:
 def go_back(page: Page) -> None:
     """From a job to the start page, until nothing is left of views that were drawn on the way."""
     page.locator(".back").click()
+    expect(page.locator(".job")).to_have_count(0)
     for part in (".zone", "input[type=search]"):
         expect(page.locator(part)).to_have_count(1)
 

@@ -229,6 +229,7 @@ def test_deleting_what_is_deleted_is_done(open_page: Open, backend: FakeBackend)
     expect(page.locator(".zone:visible")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_tab_nobody_looks_at_lets_go_of_its_connection(
     open_page: Open, backend: FakeBackend
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_tab_nobody_looks_at_lets_go_of_its_connection(
     expect(page.locator(".working")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_sound_comes_back_with_its_server(open_page: Open, backend: FakeBackend) -> None:
     job_id = finished(backend, "запись.wav")
     page = open_page("")
@@ -258,6 +260,7 @@ def test_sound_comes_back_with_its_server(open_page: Open, backend: FakeBackend)
     expect(page.get_by_text(RU["player.offline"])).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_an_upload_the_server_has_lost_begins_anew(open_page: Open, backend: FakeBackend) -> None:
     content = wav_file(200)  # 6.4 MB
     backend.faults.bytes_per_s = 2e6
@@ -274,6 +277,7 @@ def test_an_upload_the_server_has_lost_begins_anew(open_page: Open, backend: Fak
     assert [bytes(upload.content) for upload in backend.uploads.values()] == [content]
 
 
+@pytest.mark.slow
 def test_a_list_that_cannot_be_read_is_explained(open_page: Open, backend: FakeBackend) -> None:
     backend.list_fails = True
     page = open_page()
@@ -286,6 +290,7 @@ def test_a_list_that_cannot_be_read_is_explained(open_page: Open, backend: FakeB
     expect(page.locator(".sg-bad")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_half_written_wishes_outlive_the_page(open_page: Open, backend: FakeBackend) -> None:
     job_id = finished(backend, "запись.wav")
     able = json.dumps({"text": {"configured": True}})
@@ -342,6 +347,7 @@ def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend, wi
     assert min(gaps) > 2  # no word touches another
 
 
+@pytest.mark.slow
 def test_a_key_that_changed_is_asked_for_and_nothing_is_lost(
     open_page: Open, backend: FakeBackend
 ) -> None:
@@ -367,6 +373,7 @@ def test_a_key_that_changed_is_asked_for_and_nothing_is_lost(
     until(lambda: [job.view.title for job in backend.jobs.jobs.values()] == ["новая.wav"])
 
 
+@pytest.mark.slow
 def test_a_page_that_lost_its_server_says_so_in_the_readers_language(
     browser: Browser, backend: FakeBackend, tmp_path: Path
 ) -> None:
@@ -435,6 +442,7 @@ def test_sound_that_does_not_come_is_said_to_be_on_its_way(
         expect(page.locator(".controls .primary")).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["text.by_phrase", "text.as_text"])
 def test_the_line_one_hears_is_in_view_wherever_it_is(
     open_page: Open, backend: FakeBackend, layout: str
