@@ -117,6 +117,28 @@ class House:
         return self.backend.url
 
 
+@dataclass
+class _Confined(Process):
+    files: int = 400
+
+    def launch(self) -> None:
+        command = f'ulimit -n {self.files} && exec "$@"'
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                ["bash", "-c", command, "bash", *tied(self.module)],
+                env=kept_environment() | self.environment,
+                cwd=self.log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+
+def confined(process: Process) -> Process:
+    """The same service, not started, that may have few files open."""
+    return _Confined(process.module, process.environment, process.url, process.log)
+
+
 def llm_process(folder: Path, **environment: str) -> Process:
     """The model service with the embedded model, not started; its data and log are in `folder`.
 

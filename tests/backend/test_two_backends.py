@@ -119,6 +119,7 @@ def worker_of(pair: tuple[Process, Process], data: Path) -> tuple[Process, Proce
     raise AssertionError("nobody works")
 
 
+@pytest.mark.slow
 def test_a_process_that_starts_again_leaves_the_others_work_alone(
     pair: tuple[Process, Process], gate: Gate
 ) -> None:
@@ -189,6 +190,7 @@ def test_the_same_recording_sent_and_removed_on_both_sides_is_never_lost(
         assert "Traceback" not in each.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_stopped_process_that_wakes_up_writes_nothing(
     pair: tuple[Process, Process], gate: Gate, tmp_path: Path
 ) -> None:

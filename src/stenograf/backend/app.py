@@ -26,7 +26,6 @@ from stenograf.backend.apikeys import ApiKeyStore, KeyRing
 from stenograf.backend.chunks import ChunkStore
 from stenograf.backend.db import Database
 from stenograf.backend.described.everything import describe_backend
-from stenograf.backend.descriptors import room_for_connections
 from stenograf.backend.detection import LanguageDetector
 from stenograf.backend.engine import EngineClient
 from stenograf.backend.filelock import FileLock
@@ -60,6 +59,7 @@ from stenograf.backend.web import SecurityHeaders, install_errors
 from stenograf.backend.worker import Worker
 from stenograf.backend.wyoming.server import WyomingServer
 from stenograf.contract.errors import StenografError
+from stenograf.descriptors import room_for_connections
 from stenograf.exposure import is_local, refuse_exposed
 from stenograf.httpanswers import BodyLimit, RequestId
 from stenograf.httpmethods import HeadAsGet

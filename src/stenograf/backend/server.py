@@ -6,8 +6,8 @@ import socket
 import uvicorn
 
 from stenograf.backend.app import House, create_app
-from stenograf.backend.descriptors import raise_limit, room_for_connections
 from stenograf.backend.realtime.socket import BoundedWebSocket
+from stenograf.descriptors import raise_limit, room_for_connections
 from stenograf.heap import keep_freed_memory
 from stenograf.httpserver import Server, deadline_protocol
 from stenograf.redact import mask_logs

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 import stenograf
+from stenograf.descriptors import raise_limit, room_for_connections
 from stenograf.exposure import refuse_exposed
 from stenograf.heap import keep_freed_memory
 from stenograf.httpanswers import BodyLimit, RequestId, install_errors
@@ -101,6 +102,7 @@ def _hub_cache(settings: LlmSettings) -> Path:
 def main() -> None:
     """Read the settings once and serve until a signal comes."""
     keep_freed_memory()
+    raise_limit()
     with starting("model service"):
         settings = configured(LlmSettings)
     logging.basicConfig(
@@ -121,7 +123,7 @@ def main() -> None:
         host=settings.llm_host,
         port=settings.llm_port,
         log_level=settings.log_level,
-        http=deadline_protocol(),
+        http=deadline_protocol(max_connections=room_for_connections()),
         timeout_graceful_shutdown=_FINISH_S,
     )
     mask_logs()
