@@ -16,6 +16,9 @@ TORCH_CUDA_INDEX := https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || \
 	$(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU_INDEX)/torch/', timeout=5); print('$(TORCH_CPU_INDEX)')" 2>/dev/null)
 
+# Tests wait more than they compute: one process more than there are cores, at most four.
+TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
+
 # Containers. DOCKER=podman works as well; BUILD_FLAGS="--no-cache --pull" and the like reach every
 # build. CUDA=1 builds the model service for an NVIDIA card and gives it the card. ALIAS_PORT=8003
 # publishes the backend there too.
@@ -68,7 +71,7 @@ update_env_file: ## make .env from env.example; an existing .env is never touche
 	else cp env.example .env && echo ".env made from env.example"; fi
 
 test: setup ## every quick test, with real services on free ports; a file's tests one after the other
-	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not slow and not containers"
+	$(PY) -m pytest -q -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not containers"
 
 test_failed: setup ## only what the last make test failed, one after the other
 	$(PY) -m pytest -q --last-failed --last-failed-no-failures none -m "not slow and not containers"

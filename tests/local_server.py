@@ -18,8 +18,12 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def body(self) -> bytes:
-        """The body of the request."""
-        return self.rfile.read(int(self.headers["Content-Length"]))
+        """The body of the request. Raises ConnectionAbortedError where the client left before."""
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionAbortedError(f"{len(body)} of {length} bytes came")
+        return body
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
         """Answer; HEAD gets no body."""
