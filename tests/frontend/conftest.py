@@ -3,9 +3,10 @@
 import io
 import shutil
 import wave
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from stenograf.contract.pcm import SAMPLE_RATE
 from stenograf.frontend.i18n import catalogue
 
 from ..servers import frontend_process
-from .fake_backend import FakeBackend
+from .fake_backend import FakeBackend, Faults
 
+Open = Callable[..., Page]
+WAIT_MS = 60_000
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -80,6 +83,46 @@ def page_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPa
     folder = tmp_path_factory.mktemp("page")
     with FakeBackend() as running, frontend_process(folder, running.url) as page:
         yield RunningPage(page.url, running)
+
+
+@pytest.fixture
+def page_backend(page_process: RunningPage) -> Iterator[FakeBackend]:
+    """The backend behind the page; afterwards it is as it was."""
+    running = page_process.backend
+    yield running
+    running.faults = Faults()
+    running.jobs.pace_s, running.jobs.hold_at = 0.05, None
+    running.locked = running.list_fails = False
+    running.jobs.jobs.clear()
+    running.uploads.clear()
+    running.requests.clear()
+
+
+@contextmanager
+def tabs(browser: Browser, visit: Callable[[Page, str], object], **always: Any) -> Iterator[Open]:
+    """Opens the page at a query, each time for another person; no script of it may fail.
+
+    `always` is what every browser context is given.
+    """
+    contexts = []
+    errors: list[str] = []
+
+    def open_at(query: str = "", *, width: int = 1280, locale: str = "ru-RU", **more: str) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 820}, locale=locale, **always, **more
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        visit(page, query)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert [error for error in errors if "dynamically imported" not in error] == []
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,54 +17,28 @@ from stenograf.contract.transcript import Warning
 from stenograf.frontend.i18n import catalogue
 
 from ..waiting import until
-from .conftest import RunningPage, go_back, wav_file
-from .fake_backend import FakeBackend, Faults
+from .conftest import WAIT_MS, Open, RunningPage, go_back, tabs, wav_file
+from .fake_backend import FakeBackend
 from .fake_jobs import PHRASES
 
 pytestmark = pytest.mark.browser
 
 RU = catalogue("ru")
 HOSTILE_NAME = '<img src=x onerror="document.title=`hacked`">.wav'
-WAIT_MS = 60_000
-
-Open = Callable[..., Page]
 
 
 @pytest.fixture
-def backend(page_process: RunningPage) -> Iterator[FakeBackend]:
-    running = page_process.backend
-    yield running
-    running.faults = Faults()
-    running.jobs.pace_s, running.jobs.hold_at = 0.05, None
-    running.jobs.jobs.clear()
-    running.uploads.clear()
-    running.requests.clear()
+def backend(page_backend: FakeBackend) -> FakeBackend:
+    return page_backend
 
 
 @pytest.fixture
 def open_page(browser: Browser, page_process: RunningPage) -> Iterator[Open]:
-    contexts = []
-    errors: list[str] = []
-
-    def open_at(query: str = "", *, width: int = 1280, locale: str = "ru-RU", **more: str) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": 820},
-            locale=locale,
-            permissions=["clipboard-read", "clipboard-write", "microphone"],
-            **more,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        load(page, page_process.url + query)
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert [error for error in errors if "dynamically imported" not in error] == []
+    allowed = ["clipboard-read", "clipboard-write", "microphone"]
+    with tabs(
+        browser, lambda page, query: load(page, page_process.url + query), permissions=allowed
+    ) as open_at:
+        yield open_at
 
 
 def load(page: Page, url: str) -> None:

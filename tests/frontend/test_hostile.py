@@ -14,14 +14,13 @@ from stenograf.frontend.i18n import catalogue
 
 from ..servers import frontend_process
 from ..waiting import until
-from .conftest import RunningPage, wav_file
-from .fake_backend import FakeBackend, Faults
+from .conftest import WAIT_MS, Open, RunningPage, tabs, wav_file
+from .fake_backend import FakeBackend
 from .fake_jobs import PHRASES
 
 pytestmark = pytest.mark.browser
 
 RU = catalogue("ru")
-WAIT_MS = 60_000
 HOSTILE = (
     "<script>document.title='hacked'</script>",
     "<img src=x onerror=\"document.title='hacked'\">",
@@ -41,41 +40,16 @@ OUTSIDE = """() => {
         .map((e) => e.outerHTML.slice(0, 200));
 }"""
 
-Open = Callable[..., Page]
-
 
 @pytest.fixture
-def backend(page_process: RunningPage) -> Iterator[FakeBackend]:
-    running = page_process.backend
-    yield running
-    running.faults = Faults()
-    running.jobs.pace_s, running.jobs.hold_at = 0.05, None
-    running.locked = running.list_fails = False
-    running.jobs.jobs.clear()
-    running.uploads.clear()
+def backend(page_backend: FakeBackend) -> FakeBackend:
+    return page_backend
 
 
 @pytest.fixture
 def open_page(browser: Browser, page_process: RunningPage) -> Iterator[Open]:
-    contexts = []
-    errors: list[str] = []
-
-    def open_at(query: str = "", *, width: int = 1280) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": 820}, locale="ru-RU", accept_downloads=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        page.goto(page_process.url + query)
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert [error for error in errors if "dynamically imported" not in error] == []
+    with tabs(browser, lambda page, query: page.goto(page_process.url + query)) as open_at:
+        yield open_at
 
 
 def finished(backend: FakeBackend, name: str, seconds: float = 9, **more: Any) -> str:
@@ -83,6 +57,15 @@ def finished(backend: FakeBackend, name: str, seconds: float = 9, **more: Any) -
     job_id = backend.jobs.add(name, wav_file(seconds), **more).id
     until(lambda: backend.jobs.get(job_id).view.status.final)
     return job_id
+
+
+def half_read(backend: FakeBackend, open_page: Open) -> tuple[str, Page]:
+    """A recording that stops after its first line, and the page that shows it."""
+    backend.jobs.hold_at = 1
+    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
+    page = open_page(f"/?job={job_id}")
+    expect(page.locator(".line")).to_have_count(1)
+    return job_id, page
 
 
 def show(page: Page, visible: bool) -> None:
@@ -206,10 +189,7 @@ def test_a_recording_deleted_elsewhere_is_noticed(open_page: Open, backend: Fake
 def test_a_running_recording_deleted_elsewhere_is_not_a_lost_connection(
     open_page: Open, backend: FakeBackend
 ) -> None:
-    backend.jobs.hold_at = 1
-    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
-    page = open_page(f"/?job={job_id}")
-    expect(page.locator(".line")).to_have_count(1)
+    job_id, page = half_read(backend, open_page)
     said = page.get_by_text(RU["status.offline"])
     del backend.jobs.jobs[job_id]
     expect(page.locator(".job [role=alert]").or_(said)).to_be_visible()
@@ -233,10 +213,7 @@ def test_deleting_what_is_deleted_is_done(open_page: Open, backend: FakeBackend)
 def test_a_tab_nobody_looks_at_lets_go_of_its_connection(
     open_page: Open, backend: FakeBackend
 ) -> None:
-    backend.jobs.hold_at = 1
-    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
-    page = open_page(f"/?job={job_id}")
-    expect(page.locator(".line")).to_have_count(1)
+    job_id, page = half_read(backend, open_page)
     show(page, False)
     page.wait_for_timeout(11_000)
     backend.jobs.hold_at = None
@@ -351,10 +328,7 @@ def test_running_text_is_in_paragraphs(open_page: Open, backend: FakeBackend, wi
 def test_a_key_that_changed_is_asked_for_and_nothing_is_lost(
     open_page: Open, backend: FakeBackend
 ) -> None:
-    backend.jobs.hold_at = 1
-    job_id = backend.jobs.add("запись.wav", wav_file(20)).id
-    reader = open_page(f"/?job={job_id}")
-    expect(reader.locator(".line")).to_have_count(1)
+    job_id, reader = half_read(backend, open_page)
     sender = open_page()
     sender.route("**/v1/jobs", lambda route: route.abort())
     sender.locator("[data-testid=file-input]").set_input_files(

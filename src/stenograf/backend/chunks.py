@@ -34,9 +34,8 @@ class ChunkStore:
         self._max_bytes = min(max_bytes, _MAX_WAV_BYTES)
         self._ttl_s = ttl_s
         self._clock = clock
-        self._lock = FileLock(
-            root.with_name(f"{root.name}.lock")
-        )  # other processes have the same users
+        # other processes have the same users
+        self._lock = FileLock(root.with_name(f"{root.name}.lock"))
 
     def add(self, user_id: str, samples: NDArray[np.float32]) -> None:
         """Append float32 samples, shape (n,), any rate, to what the user has sent."""

@@ -67,12 +67,7 @@ class Subscription:
         rest_s = self._hub.rest_s
         if rest_s:
             await asyncio.sleep(self._waiting.next_s(rest_s))
-        poll_s = self._waiting.next_s(self._hub.poll_s)
-        with suppress(TimeoutError):
-            # Python 3.11's wait_for loses a cancel that comes at the moment the event is set.
-            async with asyncio.timeout(poll_s):
-                await self._event.wait()
-        self._event.clear()
+        await wait(self._event, self._waiting.next_s(self._hub.poll_s))
 
     def end(self) -> None:
         """Wait no more."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stenograf.backend import upload_record as records
+from stenograf.backend.filelock import try_lock, unlock
 from stenograf.backend.upload_record import CONTENT, Record
 from stenograf.contract.errors import (
     BadRequest,
@@ -257,14 +258,11 @@ def sole(folder: Path) -> Iterator[int]:
     with records.removed_is_typed():
         descriptor = os.open(folder / CONTENT, os.O_RDWR)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _locked() from None
+        if not try_lock(descriptor, fcntl.LOCK_EX):
+            raise _locked()
         yield descriptor
     finally:
-        # Closing is not enough: a process being started just now holds a copy until its exec.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        unlock(descriptor)
         os.close(descriptor)
 
 
